@@ -1,0 +1,171 @@
+"""The directory of dead letters: one readable JSON file for each delivery given up, or signed body not understood.
+
+A file holds everything needed to understand it with `cat`, and to send it again even after the journal is gone. Its
+name sorts by time and holds nothing that an outsider chose. It holds a patient's data: mode 0600.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from glycanbridge.delivery import Clock, Delivery, wall_clock
+from glycanbridge.errors import DeadLetterError
+
+VERSION = 1
+Kind = Literal["delivery", "quarantine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """One dead letter. Times are ISO 8601 in UTC."""
+
+    version: int = VERSION
+    id: str
+    kind: Kind
+    event_id: str | None
+    destination: str | None
+    plugin: str | None
+    reason: str
+    died_at: str
+    received_at: str
+    attempts: int
+    body: bytes = field(repr=False)
+    """Exactly as it was signed."""
+
+
+class DeadLetters:
+    """Writes, lists and reads the dead letters in one directory, which it makes (mode 0700) when it is needed."""
+
+    def __init__(self, directory: Path, *, clock: Clock = wall_clock) -> None:
+        self.directory = directory
+        self._clock = clock
+
+    def bury(self, delivery: Delivery, *, plugin: str, reason: str) -> DeadLetter:
+        """Write the dead letter of a delivery given up; a second time writes the same file anew.
+
+        Raises `DeadLetterError` if it cannot be written.
+        """
+        letter = DeadLetter(
+            id=_id("delivery", delivery.id.encode()),
+            kind="delivery",
+            event_id=delivery.event_id,
+            destination=delivery.destination,
+            plugin=plugin,
+            reason=reason,
+            died_at=self._now(),
+            received_at=_iso(delivery.received_at),
+            attempts=delivery.attempt,
+            body=delivery.body,
+        )
+        self._write(letter)
+        return letter
+
+    def quarantine(self, body: bytes, *, reason: str) -> DeadLetter:
+        """Keep a signed body that is not an event we understand; the same bytes again are the same dead letter.
+
+        Raises `DeadLetterError` if it cannot be written.
+        """
+        identity = _id("quarantine", body)
+        with suppress(DeadLetterError):
+            return self.load(identity)
+        now = self._now()
+        letter = DeadLetter(
+            id=identity,
+            kind="quarantine",
+            event_id=None,
+            destination=None,
+            plugin=None,
+            reason=reason,
+            died_at=now,
+            received_at=now,
+            attempts=0,
+            body=body,
+        )
+        self._write(letter)
+        return letter
+
+    def load(self, letter_id: str) -> DeadLetter:
+        """The dead letter with this id, or the only one whose id begins with it. Raises `DeadLetterError`."""
+        found = [file for file in self._files() if file.stem.rpartition("-")[2].startswith(letter_id)]
+        if len(found) != 1:
+            raise DeadLetterError(f"{self.directory}: {len(found)} dead letters have an id that begins {letter_id!r}")
+        return _read(found[0])
+
+    def letters(self) -> Iterator[DeadLetter | DeadLetterError]:
+        """Every dead letter, the oldest first; in the place of a damaged file, the error that says so."""
+        for file in self._files():
+            try:
+                yield _read(file)
+            except DeadLetterError as error:
+                yield error
+
+    def _files(self) -> list[Path]:
+        with suppress(FileNotFoundError):
+            return sorted(file for file in self.directory.iterdir() if file.suffix == ".json")
+        return []
+
+    def _now(self) -> str:
+        return _iso(datetime.fromtimestamp(self._clock() / 1000, UTC))
+
+    def _write(self, letter: DeadLetter) -> None:
+        moment = "".join(character for character in letter.received_at if character not in "-:.")
+        target = self.directory / f"{moment}-{letter.id}.json"
+        partial = target.with_suffix(".partial")
+        told = asdict(letter) | _body_as_text(letter.body)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            partial.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+            with os.fdopen(os.open(partial, flags, 0o600), "w", encoding="utf-8") as file:
+                json.dump(told, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+            _sync_directory(self.directory)
+        except OSError as error:
+            raise DeadLetterError(f"{target}: the dead letter cannot be written: {error.strerror}") from error
+
+
+def _id(kind: Kind, what: bytes) -> str:
+    return hashlib.sha256(f"{kind}:".encode() + what).hexdigest()[:32]
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _body_as_text(body: bytes) -> dict[str, str]:
+    try:
+        return {"body": body.decode(), "body_encoding": "utf-8"}
+    except UnicodeDecodeError:
+        return {"body": base64.b64encode(body).decode(), "body_encoding": "base64"}
+
+
+def _read(file: Path) -> DeadLetter:
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        encoding = told.pop("body_encoding")
+        told["body"] = base64.b64decode(told["body"]) if encoding == "base64" else told["body"].encode()
+        return DeadLetter(**told)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DeadLetterError(f"{file}: not a dead letter that can be read: {type(error).__name__}") from None
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name == "nt":  # a directory cannot be synced there
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

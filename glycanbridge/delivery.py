@@ -1,0 +1,105 @@
+"""A delivery is one event owed to one destination: its states, what an attempt can end in, and what follows.
+
+The life of a delivery is the table `TRANSITIONS`; the picture in `docs/architecture.md` is printed from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+Clock = Callable[[], int]
+"""Tells the time in milliseconds since the epoch. Tests bring one that is turned by hand."""
+
+
+def wall_clock() -> int:
+    """The machine's own time, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    """Waits until `due_at`."""
+    RUNNING = "running"
+    """Claimed by a lane; `due_at` is the end of its lease."""
+    DELIVERED = "delivered"
+    """The destination has it."""
+    DEAD = "dead"
+    """Given up; a dead letter tells why."""
+
+
+TRANSITIONS: dict[tuple[State, str], State] = {
+    (State.PENDING, "claim"): State.RUNNING,
+    (State.RUNNING, "rescue"): State.RUNNING,  # the lease ran out: its process died, another lane claims it anew
+    (State.RUNNING, "deliver"): State.DELIVERED,
+    (State.RUNNING, "retry"): State.PENDING,
+    (State.RUNNING, "give up"): State.DEAD,
+}
+"""Every move that a delivery can make: (from, by what) -> to."""
+
+
+class Result(StrEnum):
+    """What one attempt ended in."""
+
+    DELIVERED = "delivered"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One event owed to one destination, as a plugin's hook gets it."""
+
+    id: str
+    """`EVENT_ID:DESTINATION`: the same in every attempt and after any restart. Send it on as the idempotency key."""
+    event_id: str
+    event_type: str
+    destination: str
+    """The destination's name in `bridge.yaml`."""
+    attempt: int
+    """Counts from 1."""
+    received_at: datetime
+    """When the bridge received the event (UTC)."""
+    body: bytes = field(repr=False)
+    """The event exactly as GlycanAge signed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one attempt ended in, and what the far side or the error said."""
+
+    result: Result
+    receipt: str | None = None
+    error: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What follows from an outcome: the delivery's next state and, if it waits, for how long."""
+
+    state: State
+    wait_s: float | None = None
+
+
+LONGEST_RETRY_AFTER_S = 3600.0
+"""How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
+
+
+def settle(outcome: Outcome, wait_s: float | None) -> Settlement:
+    """The settlement of a running delivery whose attempt ended in `outcome`.
+
+    `wait_s` is the schedule's wait before the next attempt, `None` when there is none left. A far side that asked for
+    more time gets it, up to `LONGEST_RETRY_AFTER_S`.
+    """
+    if outcome.result is Result.DELIVERED:
+        return Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
+    if outcome.result is Result.PERMANENT or wait_s is None:
+        return Settlement(state=TRANSITIONS[State.RUNNING, "give up"])
+    asked_s = min(outcome.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
+    return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=max(wait_s, asked_s))

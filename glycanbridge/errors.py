@@ -1,0 +1,103 @@
+"""Every exception that GlycanBridge raises on purpose, in one tree.
+
+```
+GlycanBridgeError
+├── SettingsError             bridge.yaml cannot be used as it stands; lists every problem
+├── SignatureError            a request that GlycanAge did not sign, with the reason
+├── ParseError                a signed body that is not an event we understand
+├── JournalError              the journal
+│   ├── JournalUnavailable        cannot commit now; trying again later may help
+│   └── JournalUnusable           cannot be used by this program at all; trying again will not help
+├── DeadLetterError           a dead letter that cannot be read or written
+├── PluginError               an installed plugin that cannot be used
+└── DeliveryError             what a plugin raises when a delivery did not succeed
+    ├── TemporaryError            try again later
+    └── PermanentError            never try again
+```
+
+The text of a `DeliveryError` ends up in the journal, in logs and in dead letters: keep patients' values and secrets out
+of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class GlycanBridgeError(Exception):
+    """The root of the tree: catch this to catch everything that GlycanBridge raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in `bridge.yaml`: where it is (line and column count from 1), and what to do about it."""
+
+    file: Path
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}: "
+        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+class SettingsError(GlycanBridgeError):
+    """`bridge.yaml` cannot be used as it stands; `problems` holds all of it, in the order of the file."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = sorted(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class SignatureError(GlycanBridgeError):
+    """A request that was not signed with any of our secrets; `reason` is `missing`, `malformed` or `wrong`."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"signature {reason}")
+
+
+class ParseError(GlycanBridgeError):
+    """A signed body that is not an event we understand; the text names the rule and the place, never a value."""
+
+
+class JournalError(GlycanBridgeError):
+    """The root of the journal's errors."""
+
+
+class JournalUnavailable(JournalError):
+    """The journal cannot commit now (disk full, locked, away, closing); nothing was kept, trying again may help."""
+
+
+class JournalUnusable(JournalError):
+    """The journal cannot be used by this program: not a journal, or made by a newer GlycanBridge."""
+
+
+class DeadLetterError(GlycanBridgeError):
+    """A dead letter that cannot be read or written."""
+
+
+class PluginError(GlycanBridgeError):
+    """An installed plugin that cannot be used; the text says which, where it comes from, and why."""
+
+
+class DeliveryError(GlycanBridgeError):
+    """What a plugin raises when a delivery did not succeed; raise one of its two children."""
+
+
+class TemporaryError(DeliveryError):
+    """The delivery may succeed later: the bridge tries again by its schedule.
+
+    `retry_after_s` (seconds) is what the far side asked for, if it did: the next attempt comes no earlier.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class PermanentError(DeliveryError):
+    """The delivery can never succeed as it is: it becomes a dead letter at once."""

@@ -1,0 +1,281 @@
+"""GlycanAge's four events, in GlycanAge's own words, and how one is told from another.
+
+The vendor's page is the only schema there is, so the models are strict about what it shows and open about what it does
+not: unknown fields are kept and handed on, status words are text and stay as they came. Whatever cannot be understood
+raises `ParseError` and is quarantined, never dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from glycanbridge.errors import ParseError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _from_epoch_ms(value: object) -> datetime:
+    if type(value) is not int:  # bool is an int in Python, but `true` is no time
+        raise ValueError("expected epoch milliseconds, a whole number")
+    try:
+        return _EPOCH + timedelta(milliseconds=value)
+    except OverflowError:
+        raise ValueError("expected epoch milliseconds between the years 1 and 9999") from None
+
+
+class Age(str):
+    """An age in years as GlycanAge wrote it, e.g. `"45.2"` or `"44"`: the text is kept, digits and all."""
+
+    __slots__ = ()
+
+    @property
+    def decimal(self) -> Decimal | None:
+        """The age as a number; `None` when the text is not a plain decimal number such as `45.2`."""
+        if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", self) is None:
+            return None
+        try:
+            return Decimal(self)
+        except InvalidOperation:  # more digits than a Decimal takes
+            return None
+
+
+def _age(value: object) -> Age:
+    if isinstance(value, str):
+        return Age(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Age(value)
+    raise ValueError("expected an age, as text or as a number")
+
+
+Timestamp = Annotated[datetime, BeforeValidator(_from_epoch_ms)]
+"""Epoch milliseconds on the wire; an aware datetime in UTC, exact to the millisecond, here."""
+
+Id = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
+"""An identifier of GlycanAge's. NUL is refused: PostgreSQL's text cannot hold it."""
+
+AgeText = Annotated[Age, BeforeValidator(_age, json_schema_input_type=str | float)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="allow",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+    )
+
+
+class OrderStatus(_Model):
+    """The data of an order's change of status. Orders name no kits."""
+
+    order_id: Id
+    order_type: str
+    """`bulk-order` or `kit-order`, as far as documented."""
+    previous_status: str | None = None
+    current_status: str
+    practice_id: Id
+    number_of_kits: int
+    amount: int | None = None
+    """In minor units of `currency` ("in cents", says the vendor)."""
+    currency: str | None = None
+
+
+class KitSet(_Model):
+    """One kit of an assignment: where kit, patient and product are first seen together."""
+
+    patient_id: Id
+    kit_code: Id
+    product: str
+
+
+class AssignmentStatus(_Model):
+    """The data of an assignment's change of status."""
+
+    assignment_id: Id
+    previous_status: str | None = None
+    current_status: str
+    practice_id: Id
+    payment_type: str
+    """`bank-transfer` or `token`, as far as documented."""
+    amount: int | None = None
+    """In minor units of `currency`; `None` if paid with tokens."""
+    currency: str | None = None
+    sets: tuple[KitSet, ...]
+
+
+class ReceivedKit(_Model):
+    """The data of a kit's arrival at the laboratory."""
+
+    kit_code: Id
+    test_id: Id
+    patient_id: Id
+    practice_id: Id
+    assignment_id: Id
+    received_at: Timestamp
+    status: str
+
+
+class Report(_Model):
+    """The data of a finished report."""
+
+    report_id: Id
+    test_id: Id
+    kit_code: Id
+    patient_id: Id
+    practice_id: Id
+    assignment_id: Id
+    glycan_age: AgeText
+    chronological_age: AgeText
+    report_url: str
+    """Relative to GlycanAge's API, as it came."""
+    created_on: Timestamp
+
+
+class Event(_Model):
+    """What the four events share. A plugin's hook gets one of the four children."""
+
+    type: str
+    timestamp: Timestamp
+    data: Any
+
+    @property
+    def practice_id(self) -> str:
+        """The practice that the event belongs to: every event names one."""
+        return str(self.data.practice_id)
+
+    @property
+    def kit_codes(self) -> tuple[str, ...]:
+        """The kits that the event is about: none for an order, all of its sets' for an assignment, else one."""
+        if isinstance(self.data, AssignmentStatus):
+            return tuple(dict.fromkeys(each.kit_code for each in self.data.sets))
+        return () if isinstance(self.data, OrderStatus) else (str(self.data.kit_code),)
+
+
+class OrderStatusChanged(Event):
+    """A kit order or bulk order changed its status."""
+
+    type: Literal["order-status-changed"]
+    data: OrderStatus
+
+
+class AssignmentStatusChanged(Event):
+    """An assignment changed its status."""
+
+    type: Literal["assignment-status-changed"]
+    data: AssignmentStatus
+
+
+class KitReceived(Event):
+    """A kit arrived at GlycanAge's laboratory."""
+
+    type: Literal["kit-received"]
+    data: ReceivedKit
+
+
+class ReportReady(Event):
+    """A report is finished and can be downloaded."""
+
+    type: Literal["report-ready"]
+    data: Report
+
+
+AnyEvent = Annotated[
+    OrderStatusChanged | AssignmentStatusChanged | KitReceived | ReportReady,
+    Field(discriminator="type"),
+]
+EventType = Literal["order-status-changed", "assignment-status-changed", "kit-received", "report-ready"]
+EVENT_TYPES: tuple[str, ...] = get_args(EventType)
+"""The event types in the order of a kit's life."""
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(AnyEvent)
+
+
+def parse(body: bytes) -> Event:
+    """The event in `body`, one of `Event`'s four children; one validation, straight from the bytes.
+
+    Raises `ParseError`: not JSON (UTF-8 without BOM), an unknown type, a required field that is missing or of a wrong
+    type. The text names the place and the rule, never what stood there.
+    """
+    try:
+        return _ADAPTER.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        if first["type"] == "union_tag_invalid":
+            raise ParseError(f"unknown event type {first['ctx']['tag'][:64]!r}") from None
+        place = ".".join(str(part) for part in first["loc"] if part not in EVENT_TYPES)
+        raise ParseError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+
+
+class EventId(NamedTuple):
+    """What makes an event itself."""
+
+    id: str
+    """The sender's `id` where there is a usable one, else `hash`."""
+    hash: str
+    """SHA-256 of the canonical JSON of the whole event, in hex: the name it takes if `id` is already another's."""
+    digest: bytes
+    """SHA-256 of what must be equal for an event with the same `id` to be a duplicate (32 bytes)."""
+
+
+_SENDERS_ID = re.compile(r"(?![0-9a-f]{64}$)[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", re.ASCII)  # never like a hash of ours
+
+
+def event_id(body: bytes) -> EventId:
+    """What identifies the event in `body`, whatever its white space and order of keys.
+
+    The vendor sends no `id`, and its sample key, type and timestamp, drops the second of two reports released in one
+    millisecond. So an event is its content: SHA-256 over canonical JSON (sorted keys, no white space, ASCII; numbers
+    compare as RFC 8785 has them, as IEEE doubles, whole numbers exactly). With an `id` of the sender's, `type` and
+    `data` are what must agree. An `id` that is not a plain name of at most 128 characters is ignored.
+
+    Raises `ParseError` for JSON that two readers could read in two ways: a key twice, NaN, a number beyond a double.
+    """
+    try:
+        event = _STRICT.decode(body.decode())
+        whole = _canonical_sha256(event)
+        sender = event.get("id")
+        if type(sender) is int:
+            sender = str(sender)
+        if isinstance(sender, str) and _SENDERS_ID.fullmatch(sender):
+            told = _canonical_sha256({"type": event["type"], "data": event["data"]})
+            return EventId(sender, whole.hex(), told)
+    except (ValueError, RecursionError, KeyError, AttributeError) as error:
+        raise ParseError(f"not JSON: {type(error).__name__}") from None
+    return EventId(whole.hex(), whole.hex(), whole)
+
+
+def _canonical_sha256(value: object) -> bytes:
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).digest()
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    event = dict(pairs)
+    if len(event) != len(pairs):
+        raise ParseError("a key stands twice in one object")
+    return event
+
+
+def _not_a_number(_name: str) -> NoReturn:
+    raise ParseError("NaN and Infinity are not JSON")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ParseError("a number is beyond the range of a double")
+    return value
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_not_a_number, parse_float=_finite_float)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,53 @@
+"""The contract with plugins: the hooks that a plugin can have.
+
+A plugin is a class. The bridge makes one instance of it for each destination in `bridge.yaml`, and calls one hook for
+one delivery; a hook takes any or all of the arguments named here. A hook returns a receipt (what the far side gave
+back, in a line) or `None`, or raises `TemporaryError` or `PermanentError`; any other exception counts as temporary.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from glycanbridge.delivery import Delivery
+from glycanbridge.events import AssignmentStatusChanged, KitReceived, OrderStatusChanged, ReportReady
+
+GROUP = "glycanbridge"
+"""The entry points' group, and the name under which pluggy keeps our marks."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a plugin's method as one of the hooks below."""
+
+
+class Hooks:
+    """Every hook there is. A plugin has those it needs; the event types it has hooks for are those it can be sent."""
+
+    @hookspec(firstresult=True)
+    def on_order_status_changed(self, event: OrderStatusChanged, delivery: Delivery) -> str | None:
+        """A kit order or bulk order changed its status."""
+
+    @hookspec(firstresult=True)
+    def on_assignment_status_changed(self, event: AssignmentStatusChanged, delivery: Delivery) -> str | None:
+        """An assignment changed its status."""
+
+    @hookspec(firstresult=True)
+    def on_kit_received(self, event: KitReceived, delivery: Delivery) -> str | None:
+        """A kit arrived at the laboratory."""
+
+    @hookspec(firstresult=True)
+    def on_report_ready(self, event: ReportReady, delivery: Delivery) -> str | None:
+        """A report is finished and can be downloaded."""
+
+    @hookspec(firstresult=True)
+    def check(self) -> str | None:
+        """Talk to the far side without sending anything; return a line that says what was found, or raise."""
+
+    @hookspec
+    def close(self) -> None:
+        """Let go of connections and files; the instance is not called again."""
+
+
+def hook_name(event_type: str) -> str:
+    """The hook that an event type is handed to: `report-ready` -> `on_report_ready`."""
+    return "on_" + event_type.replace("-", "_")

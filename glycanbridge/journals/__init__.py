@@ -1,0 +1,27 @@
+"""The journals there are, by the URL in `bridge.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glycanbridge.delivery import Clock, wall_clock
+from glycanbridge.journal import Journal, Questions
+from glycanbridge.journals.questions import SqliteQuestions
+from glycanbridge.journals.sqlite import SqliteJournal
+
+
+def open_journal(url: str, *, clock: Clock = wall_clock) -> Journal:
+    """The journal at `url` (`sqlite:///PATH`), made or brought up to date.
+
+    Raises `JournalUnusable` if it is not one or a newer program's, `JournalUnavailable` if it cannot be opened now.
+    """
+    return SqliteJournal(_path(url), clock=clock)
+
+
+def open_questions(url: str) -> Questions:
+    """The journal at `url` for reading alone, also while a bridge serves from it. Raises as `open_journal` does."""
+    return SqliteQuestions(_path(url))
+
+
+def _path(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))

@@ -1,0 +1,138 @@
+"""Group commit: one thread writes, and everything that waits when it is free goes into one commit.
+
+A disk sync costs the same for one event as for sixty. So whoever has something to write puts it into a queue and waits
+on a ticket; the writer takes all that is there, commits once, and lets everyone go. There is no timer: while one
+commit runs, the next group gathers by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from _thread import allocate_lock
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+
+from glycanbridge.errors import JournalUnavailable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+LARGEST_GROUP = 64
+WAIT_S = 8.0
+"""How long a caller waits for its commit: GlycanAge gives up on a request after 10 seconds."""
+
+
+class Transaction(Protocol):
+    """What the writer needs of a database connection."""
+
+    def begin(self) -> None:
+        """Start a transaction that may write."""
+
+    def commit(self) -> None:
+        """Return when everything since `begin` is on disk."""
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`."""
+
+    def is_outage(self, error: Exception) -> bool:
+        """Whether the database as a whole cannot write now, so that no part of a group could be committed alone."""
+
+
+class _Ticket:
+    """One caller's work and, once the lock is open, its result or error. (A `Future` costs 12 to 18 us more.)"""
+
+    __slots__ = ("abandoned", "done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+        self.done = allocate_lock()
+        self.done.acquire()
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.abandoned = False
+
+
+class Writer:
+    """The thread through which everything that writes must go."""
+
+    def __init__(self, transaction: Transaction, *, after_commit: Callable[[], None], wait_s: float = WAIT_S) -> None:
+        self._transaction = transaction
+        self._after_commit = after_commit
+        self._wait_s = wait_s
+        self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, once the commit that holds what it wrote is on disk.
+
+        `work` runs in the writer's thread, and may run a second time if its group's first commit failed. Raises
+        `JournalUnavailable` if it cannot be committed now, and whatever `work` raised.
+        """
+        if self._closing:
+            raise JournalUnavailable("the journal is closed")
+        ticket = _Ticket(work)
+        self._queue.put(ticket)
+        if not ticket.done.acquire(timeout=self._wait_s):
+            ticket.abandoned = True
+            raise JournalUnavailable(f"the journal did not commit within {self._wait_s:g} s")
+        if ticket.error is not None:
+            raise ticket.error
+        return cast(T, ticket.result)
+
+    def close(self) -> None:
+        """Commit what waits, then end the thread."""
+        self._closing = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            group, closing = self._next_group()
+            if not self._commit(group):
+                for ticket in group:  # one of them spoils it for all: each on its own
+                    self._commit([ticket])
+            for ticket in group:
+                ticket.done.release()
+            self._after_commit()
+
+    def _next_group(self) -> tuple[list[_Ticket], bool]:
+        group: list[_Ticket] = []
+        ticket = self._queue.get()
+        while ticket is not None:
+            if not ticket.abandoned:
+                group.append(ticket)
+            if len(group) >= LARGEST_GROUP:
+                return group, False
+            try:
+                ticket = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, group: list[_Ticket]) -> bool:
+        """Whether the group was dealt with: committed, or every ticket of it has its error."""
+        try:
+            self._transaction.begin()
+            for ticket in group:
+                ticket.error = None
+                ticket.result = ticket.work()
+            self._transaction.commit()
+        except Exception as error:
+            self._undo()
+            outage = self._transaction.is_outage(error)
+            if len(group) > 1 and not outage:
+                return False
+            for ticket in group:
+                ticket.error = JournalUnavailable(f"the journal cannot write: {error}") if outage else error
+        return True
+
+    def _undo(self) -> None:
+        try:
+            self._transaction.rollback()
+        except Exception:
+            log.exception("a transaction could not be rolled back")

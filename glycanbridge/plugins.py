@@ -1,0 +1,121 @@
+"""The installed plugins: found by their entry points, imported one by one, and checked against the contract.
+
+A plugin that is broken in any way is one clear line, and stops only the destinations that use it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pluggy
+from pydantic import BaseModel
+
+from glycanbridge.errors import PluginError
+from glycanbridge.events import EVENT_TYPES
+from glycanbridge.hookspecs import GROUP, Hooks, hook_name
+from glycanbridge.problems import did_you_mean
+
+
+class _NoSettings(BaseModel, extra="forbid", frozen=True):
+    """The settings model of a plugin that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An installed plugin that can be used."""
+
+    name: str
+    made_by: type
+    model: type[BaseModel]
+    event_types: tuple[str, ...]
+    """The event types that it has a hook for."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstalledPlugin:
+    """An entry point in the group `glycanbridge`: what is in it, or why it cannot be used."""
+
+    name: str
+    distribution: str
+    version: str
+    plugin: Plugin | None
+    error: str | None
+
+
+def installed_plugins(names: Iterable[str] | None = None) -> list[InstalledPlugin]:
+    """The installed plugins (only those named are imported); a broken one costs nobody but itself."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    wanted = points if names is None else [point for point in points if point.name in set(names)]
+    return [_look_at(point, [each for each in points if each.name == point.name]) for point in wanted]
+
+
+def _look_at(point: EntryPoint, namesakes: list[EntryPoint]) -> InstalledPlugin:
+    where = [f"{each.dist.name} {each.dist.version}" if each.dist else each.value for each in namesakes]
+    distribution, version = (point.dist.name, point.dist.version) if point.dist else (point.value, "")
+    try:
+        if len(namesakes) > 1:
+            raise PluginError(f"several installed packages have a plugin of this name: {', '.join(where)}; remove one")
+        return InstalledPlugin(point.name, distribution, version, load_plugin(point), None)
+    except PluginError as error:
+        return InstalledPlugin(point.name, distribution, version, None, str(error))
+
+
+def load_plugin(point: EntryPoint) -> Plugin:
+    """The plugin behind an entry point. Raises `PluginError` with the reason if it cannot be used."""
+    try:
+        found = point.load()
+    except BaseException as error:  # an import can end in anything, SystemExit included
+        raise PluginError(f"{point.value} cannot be imported: {type(error).__name__}: {error}") from error
+    if not isinstance(found, type):
+        raise PluginError(f"{point.value} is not a class")
+    model = getattr(found, "Settings", _NoSettings)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise PluginError(f"{point.value}.Settings is not a pydantic model")
+    hooks = _check_hooks(found, point.value)
+    return Plugin(point.name, found, model, tuple(each for each in EVENT_TYPES if hook_name(each) in hooks))
+
+
+def usable_plugin(name: str, installed: Iterable[InstalledPlugin]) -> Plugin:
+    """The plugin of this name among `installed`. Raises `PluginError` if there is none or it cannot be used."""
+    for each in installed:
+        if each.name == name and each.plugin is not None:
+            return each.plugin
+        if each.name == name:
+            raise PluginError(f"the plugin {name!r} ({each.distribution}) cannot be used: {each.error}")
+    known = {point.name for point in entry_points(group=GROUP)}
+    raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known)}")
+
+
+def error_in_plugin(error: BaseException) -> str:
+    """What a plugin's own code raised, in a line: its type and place. Its text may hold a patient's values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _check_hooks(plugin: type, where: str) -> set[str]:
+    known = {name for name in vars(Hooks) if not name.startswith("_")}
+    marked = {name for name in dir(plugin) if hasattr(getattr(plugin, name, None), f"{GROUP}_impl")}
+    for name in sorted(marked - known):
+        raise PluginError(f"{where}.{name} is not a hook{did_you_mean(name, known)}")
+    for name in sorted(dir(plugin)):
+        if (name in known or name.startswith("on_")) and name not in marked:
+            raise PluginError(f"{where}.{name} looks like a hook; mark it with @hookimpl, or rename it")
+    try:
+        plugin_manager().register(object.__new__(plugin))
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{where}: {str(error).splitlines()[-1].strip()}") from error
+    if not any(hook_name(each) in marked for each in EVENT_TYPES):
+        raise PluginError(f"{where} has no hook for any event")
+    return marked
+
+
+def plugin_manager() -> pluggy.PluginManager:
+    """A manager that knows our hooks and no plugin yet."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(Hooks)
+    return manager

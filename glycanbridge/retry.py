@@ -1,0 +1,62 @@
+"""When to try again: tenacity's one home.
+
+Two clocks, two words. A *try* is a quick one, in memory, within one attempt: a blip is gone before anybody sees it. An
+*attempt* is journaled and survives a restart; the schedule says how long to wait before the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tenacity
+
+from glycanbridge.errors import PermanentError, TemporaryError
+
+T = TypeVar("T")
+
+JITTER = 0.1
+"""Waits are stretched by up to this share, so that what failed together does not come back together."""
+
+
+def _worth_another_try(error: BaseException) -> bool:
+    asked_to_wait = isinstance(error, TemporaryError) and error.retry_after_s is not None
+    return isinstance(error, Exception) and not isinstance(error, PermanentError) and not asked_to_wait
+
+
+def with_tries(call: Callable[[], T], *, tries: int, sleep: Callable[[float], None] = time.sleep) -> T:
+    """What `call` returns, trying up to `tries` times within a few seconds (waits of about 0.1, 0.2, 0.4 s, ...).
+
+    Raises what the last try raised: at once for `PermanentError`, for a `TemporaryError` with `retry_after_s` (the far
+    side knows better), and for whatever is not an `Exception`, such as `SystemExit`.
+    """
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(tries),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.1),
+        retry=tenacity.retry_if_exception(_worth_another_try),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(call)
+
+
+class Schedule:
+    """The waits between a delivery's attempts, in seconds: `Schedule([5, 60])` allows three attempts."""
+
+    def __init__(self, waits_s: Sequence[float]) -> None:
+        self._attempts = len(waits_s) + 1
+        waits = [tenacity.wait_fixed(each) + tenacity.wait_random(0, each * JITTER) for each in waits_s]
+        self._wait = tenacity.wait_chain(*waits) if waits else tenacity.wait_none()
+
+    def wait_s(self, attempt: int) -> float | None:
+        """The wait after `attempt` (counts from 1) has failed, with jitter; `None` when it was the last."""
+        if attempt >= self._attempts:
+            return None
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = attempt
+        return self._wait(state)
+
+    def allows(self, attempt: int) -> bool:
+        """Whether there is an attempt of this number at all."""
+        return attempt <= self._attempts

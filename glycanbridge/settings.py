@@ -1,0 +1,193 @@
+"""`bridge.yaml` as a frozen `Settings`, or every problem in it at once, each with file, line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo
+
+from glycanbridge.bridge_yaml import BridgeYaml
+from glycanbridge.errors import SettingsError
+from glycanbridge.events import EventType
+from glycanbridge.problems import validate
+
+DESTINATION_NAME = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
+VENDORS_SECRET_LENGTH = 32
+"""What the vendor's page calls for: "your-secure-32-character-or-longer-secret"."""
+PUBLISHED_SECRETS = {"your-secure-32-character-or-longer-secret", "test-secret-key-for-development"}
+"""The secrets of the vendor's page: anybody could sign with them."""
+
+
+def _in_folder(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / path.expanduser()
+
+
+def _journal_url(url: str, info: ValidationInfo) -> str:
+    scheme, _, path = url.partition("///")
+    if scheme != "sqlite:" or not path:
+        raise ValueError("expected sqlite:///PATH (four slashes for an absolute path)")
+    return f"sqlite:///{_in_folder(Path(path), info)}"
+
+
+def _address(listen: str) -> str:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected host:port, such as 127.0.0.1:8080; port 0 is any free one")
+    return listen
+
+
+LocalPath = Annotated[Path, AfterValidator(_in_folder)]
+"""A path for settings models, a plugin's too: relative ones are taken from the folder of `bridge.yaml`."""
+
+Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ReceiverSettings(_Strict):
+    """Where the bridge listens, and whose requests it takes."""
+
+    listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8080"
+    """`host:port`; port 0 is any free port, printed at start."""
+    path: str = Field("/webhooks/glycanage", pattern=r"^(/[A-Za-z0-9._~-]+)+$")
+    """The path that GlycanAge posts to."""
+    secrets: tuple[SecretStr, ...] = Field(min_length=1)
+    """Any one of them may have signed: two during a rotation."""
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
+    """A larger body is answered 413."""
+    request_deadline_s: Seconds = Field(10, ge=0.1)
+    """A request that has not come whole after so long is cut off (GlycanAge itself gives up after 10 s)."""
+
+    @property
+    def host(self) -> str:
+        """The host of `listen`, without the brackets of an IPv6 address."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of `listen`."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class RetrySettings(_Strict):
+    """How often and when a delivery is tried again."""
+
+    tries: int = Field(3, ge=1, le=10)
+    """Quick tries within one attempt."""
+    schedule_s: tuple[Seconds, ...] = (5, 60, 300, 1800, 7200, 18000, 43200, 86400)
+    """Seconds to wait before attempts 2, 3, ...; after the last of them a delivery is given up."""
+
+
+class DestinationRetrySettings(_Strict):
+    """What one destination does otherwise than `retry`."""
+
+    tries: int | None = Field(None, ge=1, le=10)
+    schedule_s: tuple[Seconds, ...] | None = None
+
+
+class DestinationSettings(_Strict):
+    """A plugin switched on under a name."""
+
+    plugin: str
+    """The name of the plugin's entry point."""
+    enabled: bool = True
+    """`false`: takes no new deliveries, and what it is owed waits."""
+    events: tuple[EventType, ...] | None = Field(None, min_length=1)
+    """Default: every event that the plugin has a hook for."""
+    practices: tuple[str, ...] | None = Field(None, min_length=1)
+    """The practices whose events it gets; default: all."""
+    lanes: int = Field(1, ge=1, le=32)
+    """Deliveries in flight at once."""
+    timeout_s: float = Field(30, ge=0.1, le=3600)
+    """For one attempt."""
+    isolation: Literal["process", "thread"] = "process"
+    """Where the plugin is to run: a process of its own, or a thread of the bridge."""
+    retry: DestinationRetrySettings = DestinationRetrySettings()
+    settings: Mapping[str, Any] = {}
+    """The plugin's own."""
+
+
+class Settings(_Strict):
+    """All of `bridge.yaml`."""
+
+    receiver: ReceiverSettings
+    journal: Annotated[str, AfterValidator(_journal_url)] = Field("sqlite:///var/journal.db", validate_default=True)
+    """`sqlite:///PATH`."""
+    dead_letters: LocalPath = Field(Path("var/dead-letters"), validate_default=True)
+    """The directory of dead letters."""
+    retry: RetrySettings = RetrySettings()
+    destinations: dict[Annotated[str, Field(pattern=DESTINATION_NAME)], DestinationSettings] = {}
+
+    def retry_of(self, destination: str) -> RetrySettings:
+        """The retries of one destination: its own where it has them, else the default."""
+        own = self.destinations[destination].retry
+        return RetrySettings(
+            tries=self.retry.tries if own.tries is None else own.tries,
+            schedule_s=self.retry.schedule_s if own.schedule_s is None else own.schedule_s,
+        )
+
+
+def load(source: BridgeYaml) -> Settings:
+    """The settings in `bridge.yaml`. Raises `SettingsError` with every problem that can be seen in the file alone."""
+    settings, problems = validate(Settings, source.data, source)
+    if problems or source.problems or settings is None:
+        raise SettingsError([*source.problems, *problems])
+    return settings
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What is allowed in `settings` and yet unwise, a line each."""
+    told = []
+    for number, secret in enumerate(settings.receiver.secrets, 1):
+        text = secret.get_secret_value()
+        if text in PUBLISHED_SECRETS:
+            told.append(f"receiver.secrets: number {number} is printed on GlycanAge's page: anybody can sign with it")
+        elif len(text) < VENDORS_SECRET_LENGTH:
+            told.append(
+                f"receiver.secrets: number {number} has {len(text)} characters, GlycanAge asks for "
+                f"{VENDORS_SECRET_LENGTH} or more"
+            )
+    return told
+
+
+def json_schema(plugins: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `bridge.yaml`, with the settings of the `plugins` named (name -> model).
+
+    Editors check the file as it is written, so every number and switch may also be a reference such as `${env:PORT}`.
+    """
+    schema = Settings.model_json_schema()
+    definitions = schema["$defs"]
+    destination = definitions["DestinationSettings"]
+    destination["allOf"] = []
+    for name, model in sorted(plugins.items()):
+        own = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        definitions.update({f"{name}.{key}": value for key, value in own.pop("$defs", {}).items()})
+        definitions[name] = own
+        rule: dict[str, Any] = {"if": {"properties": {"plugin": {"const": name}}}}
+        rule["then"] = {"properties": {"settings": {"$ref": f"#/$defs/{name}"}}}
+        if own.get("required"):
+            rule["then"]["required"] = ["settings"]
+        destination["allOf"].append(rule)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "bridge.yaml"
+    return dict(_with_references(schema))
+
+
+_REFERENCE = {"type": "string", "pattern": r"\$\{.+\}"}
+
+
+def _with_references(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_references(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _with_references(value) for key, value in node.items()}
+    if node.get("type") in {"integer", "number", "boolean"}:
+        told = {key: node.pop(key) for key in ("title", "description", "default") if key in node}
+        return {**told, "anyOf": [node, _REFERENCE]}
+    return node

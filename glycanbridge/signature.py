@@ -1,0 +1,45 @@
+"""Is this body GlycanAge's? HMAC-SHA256 over the raw bytes, as the vendor's page says.
+
+"We compute a signature using your provided secret and include it in the X-GlycanAge-Signature header", in the form
+`sha256=<hex>` (GlycanAge, "Webhooks", Authentication). The vendor's samples compare with `==` and sign a re-serialised
+body; we compare in constant time and over the bytes that came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+
+from glycanbridge.errors import SignatureError
+
+HEADER = "X-GlycanAge-Signature"
+_FORM = re.compile(r"sha256=([0-9a-fA-F]{64})", re.ASCII)
+
+
+def sign(body: bytes, secret: str) -> str:
+    """The header's value for `body`, signed with `secret` (UTF-8): `sha256=` and 64 lower-case hex digits."""
+    return "sha256=" + _digest(body, secret).hex()
+
+
+def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
+    """Return if any of `secrets` signed `body`; every secret is tried, so that time does not tell which one fits.
+
+    `header` is the header's value as it came, `None` if there was none. The prefix must be exact; hex digits may be in
+    either case, since they name the same bytes.
+
+    Raises `SignatureError` with the reason `missing`, `malformed` or `wrong`.
+    """
+    if not header:
+        raise SignatureError("missing")
+    form = _FORM.fullmatch(header)
+    if form is None:
+        raise SignatureError("malformed")
+    claimed = bytes.fromhex(form[1])
+    if not any([hmac.compare_digest(claimed, _digest(body, secret)) for secret in secrets]):  # noqa: C419 (no early exit)
+        raise SignatureError("wrong")
+
+
+def _digest(body: bytes, secret: str) -> bytes:
+    return hmac.digest(secret.encode(), body, hashlib.sha256)
