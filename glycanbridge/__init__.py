@@ -1,33 +1,34 @@
 """GlycanBridge hands GlycanAge's laboratory events to a clinic's own systems, and never loses one.
 
-These are the names for plugin authors; everything else may change from one version to the next.
+These are the names for plugin authors; everything else may change from one version to the next. Each is fetched from
+its room when it is first used, so that `glycanbridge --help` need not wait for pydantic; `__init__.pyi` tells type
+checkers the same names.
 """
 
-from glycanbridge.delivery import Delivery
-from glycanbridge.errors import PermanentError, TemporaryError
-from glycanbridge.events import (
-    EVENT_TYPES,
-    Age,
-    AssignmentStatusChanged,
-    Event,
-    KitReceived,
-    OrderStatusChanged,
-    ReportReady,
-)
-from glycanbridge.hookspecs import hookimpl
-from glycanbridge.settings import LocalPath
+import importlib
 
-__all__ = [
-    "EVENT_TYPES",
-    "Age",
-    "AssignmentStatusChanged",
-    "Delivery",
-    "Event",
-    "KitReceived",
-    "LocalPath",
-    "OrderStatusChanged",
-    "PermanentError",
-    "ReportReady",
-    "TemporaryError",
-    "hookimpl",
-]
+_ROOMS = {
+    "Age": "events",
+    "AssignmentStatusChanged": "events",
+    "Delivery": "delivery",
+    "EVENT_TYPES": "events",
+    "Event": "events",
+    "KitReceived": "events",
+    "LocalPath": "settings",
+    "OrderStatusChanged": "events",
+    "PermanentError": "errors",
+    "ReportReady": "events",
+    "TemporaryError": "errors",
+    "hookimpl": "hookspecs",
+}
+__all__ = list(_ROOMS)  # noqa: PLE0605 (a list of text all the same)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -67,10 +67,10 @@ class Bridge:
                 self._bury(destination, delivery, outcome)
             took_ms = int((time.monotonic() - started) * 1000)
             told = {"delivery": delivery.id, "attempt": delivery.attempt, "took_ms": took_ms, "error": outcome.error}
-            if self.journal.settle(delivery, outcome, settlement, took_ms=took_ms):
-                log.info(settlement.state.value, extra=told)
-            else:
+            if not self.journal.settle(delivery, outcome, settlement, took_ms=took_ms):
                 log.warning("outcome dropped: the lease was lost", extra=told)
+            elif settlement.state is not State.DELIVERED:
+                log.warning("attempt failed: %s", settlement.state, extra=told)
         return bool(due)
 
     def _bury(self, destination: Destination, delivery: Delivery, outcome: Outcome) -> None:

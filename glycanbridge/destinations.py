@@ -12,13 +12,12 @@ from typing import cast
 
 from glycanbridge.bridge_yaml import BridgeYaml, Loc
 from glycanbridge.delivery import Delivery, Outcome, Result
-from glycanbridge.errors import ParseError, PermanentError, PluginError, Problem, TemporaryError
+from glycanbridge.errors import ParseError, PermanentError, PluginError, Problem, TemporaryError, without_text
 from glycanbridge.events import EVENT_TYPES, Event, parse
 from glycanbridge.hookspecs import hook_name
 from glycanbridge.plugins import (
     InstalledPlugin,
     Plugin,
-    error_in_plugin,
     installed_plugins,
     plugin_manager,
     usable_plugin,
@@ -70,6 +69,13 @@ class Destination:
         return self.enabled and self.error is None
 
     @property
+    def standing(self) -> str:
+        """`yes`, or why what it is owed waits."""
+        if not self.enabled:
+            return "no: disabled"
+        return "yes" if self.error is None else f"no: {self.error}"
+
+    @property
     def lease_s(self) -> float:
         """How long a claim holds, in seconds: longer than any attempt may take."""
         return 2 * self.settings.timeout_s
@@ -94,7 +100,7 @@ class Destination:
         except TemporaryError as error:
             return Outcome(result=Result.TEMPORARY, error=str(error), retry_after_s=error.retry_after_s)
         except BaseException as error:  # a plugin's SystemExit must not end a lane
-            return Outcome(result=Result.TEMPORARY, error=error_in_plugin(error))
+            return Outcome(result=Result.TEMPORARY, error=without_text(error))
         return Outcome(result=Result.DELIVERED, receipt=None if receipt is None else str(receipt)[:LONGEST_RECEIPT])
 
     def _call(self, delivery: Delivery) -> Callable[[], object]:
@@ -119,7 +125,7 @@ class Destination:
         try:
             self._manager.hook.close()
         except BaseException as error:
-            told = {"destination": self.name, "error": error_in_plugin(error)}
+            told = {"destination": self.name, "error": without_text(error)}
             log.error("the plugin could not be closed", extra=told)  # noqa: TRY400 (the text may hold a patient's values)
 
 
@@ -155,14 +161,34 @@ def open_destinations(settings: Settings, source: BridgeYaml) -> tuple[Destinati
     receiving.
     """
     installed = installed_plugins({each.plugin for each in settings.destinations.values()})
-    opened = [_open(name, settings, installed, source) for name in settings.destinations]
+    opened = [
+        _open(name, own, settings.retry_of(name), installed, source) for name, own in settings.destinations.items()
+    ]
     return Destinations(destination for destination, _ in opened), [each for _, found in opened for each in found]
 
 
+def problems_in(source: BridgeYaml) -> list[Problem]:
+    """What is wrong with the plugins of a `bridge.yaml` that cannot be loaded, as far as its destinations are readable.
+
+    So that `check` shows every mistake at once, and not those of the plugins' settings only when all else is mended.
+    """
+    found = source.data.get("destinations")
+    problems = []
+    for name, told in found.items() if isinstance(found, dict) else ():
+        own, _ = validate(DestinationSettings, told, source, ("destinations", name))
+        if own is not None:
+            problems += _open(name, own, RetrySettings(), installed_plugins({own.plugin}), source)[1]
+    return problems
+
+
 def _open(
-    name: str, settings: Settings, installed: Iterable[InstalledPlugin], source: BridgeYaml
+    name: str,
+    own: DestinationSettings,
+    retry: RetrySettings,
+    installed: Iterable[InstalledPlugin],
+    source: BridgeYaml,
 ) -> tuple[Destination, list[Problem]]:
-    own, retry, loc = settings.destinations[name], settings.retry_of(name), ("destinations", name)
+    loc = ("destinations", name)
     try:
         plugin = usable_plugin(own.plugin, installed)
     except PluginError as error:
@@ -186,4 +212,4 @@ def _instance(
     try:
         return plugin.made_by(model), []
     except BaseException as error:
-        return None, [source.problem(loc, f"the plugin {plugin.name!r} does not take them: {error_in_plugin(error)}")]
+        return None, [source.problem(loc, f"the plugin {plugin.name!r} does not take them: {without_text(error)}")]

@@ -12,7 +12,7 @@ import time
 
 from glycanbridge.bridge import Bridge
 from glycanbridge.destinations import Destination
-from glycanbridge.errors import JournalUnavailable
+from glycanbridge.errors import JournalUnavailable, without_text
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ class Dispatcher:
             except JournalUnavailable as error:
                 log.warning("lane waits: %s", error, extra={"destination": destination.name})
                 due_in_s = TROUBLE_SLEEP_S
-            except Exception:
-                log.exception("lane failed and goes on", extra={"destination": destination.name})
+            except Exception as error:
+                told = {"destination": destination.name, "error": without_text(error)}
+                log.error("lane failed and goes on", extra=told)  # noqa: TRY400 (the text may hold a patient's values)
                 due_in_s = TROUBLE_SLEEP_S
             bell.wait(rings, LONGEST_SLEEP_S if due_in_s is None else min(due_in_s, LONGEST_SLEEP_S))

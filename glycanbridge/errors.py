@@ -21,6 +21,7 @@ of it.
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,3 +102,14 @@ class TemporaryError(DeliveryError):
 
 class PermanentError(DeliveryError):
     """The delivery can never succeed as it is: it becomes a dead letter at once."""
+
+
+def without_text(error: BaseException) -> str:
+    """An error of somebody else's code in a line: its type and the innermost places it came through.
+
+    Its text is left out: a plugin's or a library's message may quote a patient's values, and this goes into logs,
+    the journal and dead letters.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[:-4:-1]
+    places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {places}" if places else type(error).__name__

@@ -5,11 +5,9 @@ A plugin that is broken in any way is one clear line, and stops only the destina
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 
 import pluggy
 from pydantic import BaseModel
@@ -56,12 +54,13 @@ def installed_plugins(names: Iterable[str] | None = None) -> list[InstalledPlugi
 def _look_at(point: EntryPoint, namesakes: list[EntryPoint]) -> InstalledPlugin:
     where = [f"{each.dist.name} {each.dist.version}" if each.dist else each.value for each in namesakes]
     distribution, version = (point.dist.name, point.dist.version) if point.dist else (point.value, "")
+    if len(namesakes) > 1:
+        error = f"several installed packages have a plugin of this name: {', '.join(where)}; remove all but one"
+        return InstalledPlugin(point.name, distribution, version, None, error)
     try:
-        if len(namesakes) > 1:
-            raise PluginError(f"several installed packages have a plugin of this name: {', '.join(where)}; remove one")
         return InstalledPlugin(point.name, distribution, version, load_plugin(point), None)
-    except PluginError as error:
-        return InstalledPlugin(point.name, distribution, version, None, str(error))
+    except PluginError as reason:
+        return InstalledPlugin(point.name, distribution, version, None, str(reason))
 
 
 def load_plugin(point: EntryPoint) -> Plugin:
@@ -88,13 +87,6 @@ def usable_plugin(name: str, installed: Iterable[InstalledPlugin]) -> Plugin:
             raise PluginError(f"the plugin {name!r} ({each.distribution}) cannot be used: {each.error}")
     known = {point.name for point in entry_points(group=GROUP)}
     raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known)}")
-
-
-def error_in_plugin(error: BaseException) -> str:
-    """What a plugin's own code raised, in a line: its type and place. Its text may hold a patient's values."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
 
 
 def _check_hooks(plugin: type, where: str) -> set[str]:

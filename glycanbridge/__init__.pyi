@@ -1,0 +1,12 @@
+from glycanbridge.delivery import Delivery as Delivery
+from glycanbridge.errors import PermanentError as PermanentError
+from glycanbridge.errors import TemporaryError as TemporaryError
+from glycanbridge.events import EVENT_TYPES as EVENT_TYPES
+from glycanbridge.events import Age as Age
+from glycanbridge.events import AssignmentStatusChanged as AssignmentStatusChanged
+from glycanbridge.events import Event as Event
+from glycanbridge.events import KitReceived as KitReceived
+from glycanbridge.events import OrderStatusChanged as OrderStatusChanged
+from glycanbridge.events import ReportReady as ReportReady
+from glycanbridge.hookspecs import hookimpl as hookimpl
+from glycanbridge.settings import LocalPath as LocalPath

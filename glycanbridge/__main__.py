@@ -1,0 +1,5 @@
+"""`python -m glycanbridge` is the command `glycanbridge`."""
+
+from glycanbridge.cli import main
+
+main()

@@ -1,0 +1,82 @@
+"""`glycanbridge check`: what `serve` would do, without serving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from glycanbridge.bridge_yaml import BridgeYaml
+from glycanbridge.cli import WRONG_CONFIGURATION
+from glycanbridge.cli.options import config_option
+from glycanbridge.destinations import Destination, Destinations, open_destinations, problems_in
+from glycanbridge.errors import GlycanBridgeError, Problem, SettingsError, without_text
+from glycanbridge.events import EVENT_TYPES
+from glycanbridge.journals import open_questions
+from glycanbridge.settings import Settings, load, warnings
+
+
+@click.command
+@config_option
+@click.option("--online", is_flag=True, help="Also let each plugin talk to its far side, without sending anything.")
+def command(config: Path, *, online: bool) -> None:
+    """Say what bridge.yaml does, or everything that is wrong with it, a line each."""
+    source = BridgeYaml(config)
+    try:
+        settings = load(source)
+    except SettingsError as error:
+        _fail([*error.problems, *problems_in(source)])
+    destinations, problems = open_destinations(settings, source)
+    if problems:
+        _fail(problems)
+    _show(settings, destinations)
+    troubled = online and not all([_check_online(each) for each in destinations.values()])  # noqa: C419 (all of them)
+    destinations.close()
+    if troubled:
+        click.get_current_context().exit(1)
+
+
+def _fail(problems: list[Problem]) -> None:
+    for problem in sorted(set(problems)):
+        click.echo(str(problem))
+    click.get_current_context().exit(WRONG_CONFIGURATION)
+
+
+def _show(settings: Settings, destinations: Destinations) -> None:
+    click.echo(f"receiver      http://{settings.receiver.listen}{settings.receiver.path}")
+    click.echo(f"journal       {settings.journal}{_state_of_journal(settings)}")
+    click.echo(f"dead letters  {settings.dead_letters}")
+    for event_type in EVENT_TYPES:
+        takers = [_taker(each) for each in destinations.values() if each.takes(event_type)]
+        click.echo(f"{event_type} -> {', '.join(takers) or 'nobody: it is kept in the journal alone'}")
+    for each in destinations.values():
+        if not each.enabled:
+            click.echo(f"{each.name} is disabled: it takes nothing new, and what it is owed waits")
+    for line in warnings(settings):
+        click.echo(f"warning: {line}")
+
+
+def _state_of_journal(settings: Settings) -> str:
+    try:
+        open_questions(settings.journal).close()
+    except GlycanBridgeError as error:
+        return f" ({error})"
+    return ""
+
+
+def _taker(destination: Destination) -> str:
+    practices = destination.settings.practices
+    return f"{destination.name} ({', '.join(practices)})" if practices else destination.name
+
+
+def _check_online(destination: Destination) -> bool:
+    try:
+        found = destination.check()
+    except GlycanBridgeError as error:
+        click.echo(f"{destination.name}: {error}")
+    except BaseException as error:
+        click.echo(f"{destination.name}: check() failed: {without_text(error)}")
+    else:
+        click.echo(f"{destination.name}: {found or 'the plugin has nothing to check'}")
+        return True
+    return False

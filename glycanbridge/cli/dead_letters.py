@@ -1,0 +1,52 @@
+"""`glycanbridge dead-letters`: what was given up or not understood."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glycanbridge.cli.options import config_option, json_option, read_settings
+from glycanbridge.cli.tables import show_row, show_rows
+from glycanbridge.dead_letters import DeadLetter, DeadLetters
+
+
+@click.group
+def command() -> None:
+    """Look at what was given up or not understood."""
+
+
+@command.command("list")
+@config_option
+@json_option
+@click.option("--destination", help="Owed to this destination.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+def list_letters(config: Path, *, as_json: bool, destination: str | None, limit: int) -> None:
+    """List dead letters, the newest first. A damaged file is told on stderr."""
+    rows = []
+    for letter in DeadLetters(read_settings(config)[0].dead_letters).letters():
+        if not isinstance(letter, DeadLetter):
+            click.echo(str(letter), err=True)
+        elif destination in {None, letter.destination}:
+            rows.append(_row(letter))
+    columns = ("id", "kind", "destination", "reason", "died_at", "attempts")
+    show_rows(rows[: -limit - 1 : -1], as_json=as_json, columns=columns, nothing="no dead letters")
+
+
+@command.command("show")
+@click.argument("letter_id", metavar="ID")
+@config_option
+@json_option
+def show_letter(letter_id: str, config: Path, *, as_json: bool) -> None:
+    """Show one dead letter whole; the beginning of its ID is enough. It holds a patient's data."""
+    letter = DeadLetters(read_settings(config)[0].dead_letters).load(letter_id)
+    more = {"plugin": letter.plugin, "received_at": letter.received_at}
+    show_row(_row(letter) | more | {"body": letter.body.decode("utf-8", "backslashreplace")}, as_json=as_json)
+
+
+def _row(letter: DeadLetter) -> dict[str, Any]:
+    names = ("id", "kind", "event_id", "destination", "reason", "died_at", "attempts")
+    told = asdict(letter)
+    return {name: told[name] for name in names}

@@ -1,0 +1,24 @@
+"""`glycanbridge schema`: what an editor needs to check bridge.yaml as it is written."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from glycanbridge.plugins import installed_plugins
+from glycanbridge.settings import json_schema
+
+
+@click.command
+def command() -> None:
+    """Print the JSON Schema of bridge.yaml, the settings of the installed plugins included.
+
+    Save it beside the file, `glycanbridge schema > bridge.schema.json`: editors find it by the file's first line.
+    """
+    installed = installed_plugins()
+    for each in installed:
+        if each.plugin is None:
+            click.echo(f"left out: {each.name}: {each.error}", err=True)
+    models = {each.name: each.plugin.model for each in installed if each.plugin is not None}
+    click.echo(json.dumps(json_schema(models), indent=2))

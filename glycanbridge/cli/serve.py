@@ -1,0 +1,33 @@
+"""`glycanbridge serve`: receiver and lanes in one process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from glycanbridge.cli.options import config_option, read_settings
+from glycanbridge.logs import set_up_logs
+from glycanbridge.server import Server
+
+
+@click.command
+@config_option
+def command(config: Path) -> None:
+    """Receive GlycanAge's events and deliver them.
+
+    Prints one line, `listening on http://...`, when it is ready. SIGTERM or SIGINT (Ctrl-C) stops it in order, a
+    second one at once. Logs go to stderr.
+    """
+    settings, source = read_settings(config)
+    os.umask(0o077)  # every file that is written from here on holds patients' data
+    set_up_logs()
+    try:
+        server = Server(settings, source)
+    except OSError as error:
+        address = settings.receiver.listen
+        raise click.ClickException(f"receiver.listen: {address} cannot be listened on: {error.strerror}") from None
+    server.run(lambda: click.echo(f"listening on {server.url}"))
+    sys.stdout.flush()

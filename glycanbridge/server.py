@@ -1,0 +1,88 @@
+"""Puts the parts together: journal, destinations, bridge, lanes, receiver; runs them and takes them down in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+from glycanbridge.bridge import Bridge
+from glycanbridge.bridge_yaml import BridgeYaml
+from glycanbridge.dead_letters import DeadLetters
+from glycanbridge.destinations import open_destinations
+from glycanbridge.dispatcher import Dispatcher
+from glycanbridge.http_server import HttpServer, bind
+from glycanbridge.journals import open_journal
+from glycanbridge.receiver import Readiness, create_app
+from glycanbridge.settings import Settings, warnings
+
+log = logging.getLogger(__name__)
+
+LAST_ATTEMPTS_S = 5.0
+"""How long a stop waits for running attempts; one that runs longer is made again after the next start."""
+
+
+class Server:
+    """A whole bridge. Raises, when made, `OSError` for the address, and what `open_journal` raises."""
+
+    def __init__(self, settings: Settings, source: BridgeYaml) -> None:
+        for line in warnings(settings):
+            log.warning(line)
+        self._receiver = settings.receiver
+        self._socket = bind(settings.receiver.host, settings.receiver.port)
+        self._journal = open_journal(settings.journal)
+        self._destinations, problems = open_destinations(settings, source)
+        for problem in problems:
+            log.error("this destination stops until it is mended: %s", problem)
+        bridge = Bridge(
+            secrets=[each.get_secret_value() for each in settings.receiver.secrets],
+            journal=self._journal,
+            destinations=self._destinations,
+            dead_letters=DeadLetters(settings.dead_letters),
+        )
+        self._dispatcher = Dispatcher(bridge)
+        self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
+        self._http = HttpServer(
+            create_app(
+                bridge,
+                path=settings.receiver.path,
+                max_body_bytes=settings.receiver.max_body_bytes,
+                readiness=self._readiness,
+            ),
+            listening=self._socket,
+            max_body_bytes=settings.receiver.max_body_bytes,
+            request_deadline_s=settings.receiver.request_deadline_s,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where GlycanAge's events are taken, with the port that was really bound."""
+        host, port = self._socket.getsockname()[:2]
+        if self._socket.family == socket.AF_INET6:
+            host = f"[{host}]"
+        return f"http://{host}:{port}{self._receiver.path}"
+
+    def run(self, on_listening: Callable[[], None]) -> None:
+        """Serve until SIGTERM or SIGINT; then answer running requests, let running attempts end, and close.
+
+        A second signal ends the process at once: what is not settled is delivered after the next start.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._dispatcher.start()
+        self._http.run(on_listening)
+        if self._dispatcher.stop(LAST_ATTEMPTS_S):
+            self._destinations.close()
+        else:
+            log.warning("stopped in the middle of an attempt: it is made again after the next start")
+        self._journal.close()
+        log.info("stopped")
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._readiness.stopping:
+            os._exit(1)
+        self._readiness.stopping = True
+        self._http.stop()
