@@ -21,7 +21,7 @@ _ROOMS = {
     "TemporaryError": "errors",
     "hookimpl": "hookspecs",
 }
-__all__ = list(_ROOMS)  # noqa: PLE0605 (a list of text all the same)
+__all__ = list(_ROOMS)
 
 
 def __getattr__(name: str) -> object:

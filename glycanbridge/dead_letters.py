@@ -109,9 +109,12 @@ class DeadLetters:
                 yield error
 
     def _files(self) -> list[Path]:
-        with suppress(FileNotFoundError):
+        try:
             return sorted(file for file in self.directory.iterdir() if file.suffix == ".json")
-        return []
+        except FileNotFoundError:  # nothing has died yet
+            return []
+        except OSError as error:
+            raise DeadLetterError(f"{self.directory}: cannot be listed: {error.strerror}") from error
 
     def _now(self) -> str:
         return _iso(datetime.fromtimestamp(self._clock() / 1000, UTC))

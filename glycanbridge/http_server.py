@@ -64,18 +64,23 @@ class HttpServer:
         on_listening()
         while not self._stopping:
             self._turn()
-        self._server.del_channel()
+        self._server.del_channel()  # the trigger stays: it wakes the loop for answers
         self._listening.close()
         deadline = time.monotonic() + DRAIN_S
         while self._busy() and time.monotonic() < deadline:
             self._turn(0.1)
-        self._dispatcher.shutdown(timeout=1)
-        wasyncore.close_all(self._map)
+        self.close()
 
     def stop(self) -> None:
         """Take no new connection and let `run` end. May be called from a signal handler or another thread."""
-        self._stopping = True
-        self._server.pull_trigger()
+        if not self._stopping:
+            self._stopping = True
+            self._server.pull_trigger()
+
+    def close(self) -> None:
+        """Let go of every socket and thread; `run` ends with it."""
+        self._dispatcher.shutdown(timeout=1)
+        wasyncore.close_all(self._map)
 
     def _turn(self, timeout_s: float = 1.0) -> None:
         wasyncore.loop(timeout=timeout_s, use_poll=self._server.adj.asyncore_use_poll, map=self._map, count=1)

@@ -135,7 +135,9 @@ class Questions(Protocol):
 class Journal(Questions, Protocol):
     """The durable record. Safe to use from many threads.
 
-    Every method raises `JournalUnavailable` when the journal cannot do it now; then nothing of it was kept.
+    Every method raises `JournalUnavailable` when the journal cannot do it now. Nothing of it was kept then, unless it
+    merely took too long: then it may yet be done, and asking again is harmless. The same event is a duplicate, and a
+    claim that nobody got to see ends with its lease.
     """
 
     def record(self, event: NewEvent) -> Recorded:

@@ -52,7 +52,7 @@ def installed_plugins(names: Iterable[str] | None = None) -> list[InstalledPlugi
 
 
 def _look_at(point: EntryPoint, namesakes: list[EntryPoint]) -> InstalledPlugin:
-    where = [f"{each.dist.name} {each.dist.version}" if each.dist else each.value for each in namesakes]
+    where = sorted(f"{each.dist.name} {each.dist.version}" if each.dist else each.value for each in namesakes)
     distribution, version = (point.dist.name, point.dist.version) if point.dist else (point.value, "")
     if len(namesakes) > 1:
         error = f"several installed packages have a plugin of this name: {', '.join(where)}; remove all but one"

@@ -97,7 +97,6 @@ class Webhook:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 once the event is kept; 401 if it is not GlycanAge's; 503 if it cannot be kept now."""
         if self._readiness.stopping:
-            resp.set_header("Connection", "close")
             raise _unavailable()
         body = req.bounded_stream.read()
         if len(body) > self._max_body_bytes:

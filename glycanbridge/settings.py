@@ -173,6 +173,7 @@ def json_schema(plugins: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
         if own.get("required"):
             rule["then"]["required"] = ["settings"]
         destination["allOf"].append(rule)
+    schema["properties"]["destinations"]["additionalProperties"] = False  # a name that does not fit the pattern
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "bridge.yaml"
     return dict(_with_references(schema))

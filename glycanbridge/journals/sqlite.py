@@ -15,6 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import apsw
+from filelock import FileLock, Timeout
 
 from glycanbridge.delivery import Clock, Delivery, Outcome, Settlement, State, wall_clock
 from glycanbridge.errors import JournalUnavailable, JournalUnusable
@@ -80,13 +81,19 @@ class SqliteJournal(SqliteQuestions):
     cannot be opened now.
     """
 
-    def __init__(self, path: Path, *, clock: Clock = wall_clock, wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock = wall_clock, wait_s: float = WAIT_S, serves: bool = True
+    ) -> None:
+        """`serves`: claims deliveries, and so must be the only one that does; waits are in seconds."""
         self._clock = clock
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._due: set[str] = set()
         self._told_due: Callable[[frozenset[str]], None] = lambda _destinations: None
+        self._serving = FileLock(f"{path}.lock", mode=0o600)
         self._connection = _open(path, clock)
         super().__init__(path)
+        if serves:
+            self._take_over(path)
         self._writer = Writer(_Transaction(self._connection), after_commit=self._tell_due, wait_s=wait_s)
 
     def record(self, event: NewEvent) -> Recorded:
@@ -119,6 +126,17 @@ class SqliteJournal(SqliteQuestions):
         self._writer.close()
         super().close()
         self._connection.close()
+        self._serving.release()
+
+    def _take_over(self, path: Path) -> None:
+        """Make sure that no other process serves from the file; then whatever is running was left by a dead one."""
+        try:
+            self._serving.acquire(blocking=False)
+        except Timeout:
+            super().close()
+            self._connection.close()
+            raise JournalUnavailable(f"{path}: another bridge serves from this journal; stop that one first") from None
+        self._connection.execute("UPDATE deliveries SET due_at = ? WHERE state = 'running'", (self._clock(),))
 
     # What follows runs in the writer's thread, inside a transaction.
 

@@ -1,0 +1,165 @@
+"""The whole system in two methods, over a real journal and a clock that is turned by hand."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Taker, make_destination
+from serving import SECRET, sample
+
+from glycanbridge import PermanentError, TemporaryError
+from glycanbridge.delivery import State
+from glycanbridge.errors import DeadLetterError, JournalUnavailable, SignatureError
+from glycanbridge.journal import Filter
+from glycanbridge.signature import sign
+
+
+def accept(bridge, body: bytes):
+    """Hand a body to the bridge as GlycanAge would."""
+    return bridge.accept(body, sign(body, SECRET))
+
+
+def test_an_event_goes_from_body_to_plugin(make_bridge, taker):
+    """Kept first, delivered after; once."""
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+
+    accepted = accept(bridge, sample())
+    assert accepted.status == "accepted"
+    assert taker.taken == []
+
+    assert bridge.deliver_next(destination) is True
+    assert bridge.deliver_next(destination) is False
+    ((event, delivery),) = taker.taken
+    assert (event.data.report_id, delivery.id, delivery.attempt) == ("report_78901", f"{accepted.id}:a", 1)
+    assert [row.state for row in bridge.journal.deliveries(Filter())] == [State.DELIVERED]
+
+
+def test_a_strangers_body_leaves_nothing(make_bridge, dead_letters):
+    """Neither in the journal nor among the dead letters."""
+    bridge = make_bridge()
+
+    with pytest.raises(SignatureError):
+        bridge.accept(sample(), sign(sample(), "another secret"))
+    with pytest.raises(SignatureError):
+        bridge.accept(b"not even JSON", None)
+
+    assert bridge.journal.events(Filter()) == []
+    assert list(dead_letters.letters()) == []
+
+
+def test_a_signed_body_that_is_no_event_is_quarantined(make_bridge, dead_letters):
+    """It is GlycanAge's, so it is kept; the journal knows nothing of it."""
+    bridge = make_bridge()
+
+    accepted = accept(bridge, sample(type="report-withdrawn"))
+
+    (letter,) = dead_letters.letters()
+    assert accepted == ("quarantined", letter.id)
+    assert (letter.kind, letter.body) == ("quarantine", sample(type="report-withdrawn"))
+    assert letter.reason == "unknown event type 'report-withdrawn'"
+    assert bridge.journal.events(Filter()) == []
+
+
+def test_what_cannot_be_quarantined_is_not_accepted(make_bridge, dead_letters):
+    """GlycanAge will send it again."""
+    dead_letters.directory.write_text("a file in the directory's place")
+
+    with pytest.raises(DeadLetterError):
+        accept(make_bridge(), b"[]")
+
+
+def test_what_cannot_be_recorded_is_not_accepted(make_bridge):
+    """GlycanAge will send it again."""
+    bridge = make_bridge()
+    bridge.journal.close()
+
+    with pytest.raises(JournalUnavailable):
+        accept(bridge, sample())
+
+
+def test_a_failing_destination_does_not_hold_back_its_neighbour(make_bridge, taker):
+    """Each delivery is its own."""
+    failing = Taker()
+    failing.raises = SystemExit(1)
+    bad, good = make_destination("bad", failing), make_destination("good", taker)
+    bridge = make_bridge(bad, good)
+    accept(bridge, sample())
+
+    bridge.deliver_next(bad)
+    bridge.deliver_next(good)
+
+    states = {row.destination: row.state for row in bridge.journal.deliveries(Filter())}
+    assert states == {"bad": State.PENDING, "good": State.DELIVERED}
+
+
+def test_a_temporary_failure_is_tried_again_by_the_schedule_until_it_is_dead(make_bridge, taker, clock, dead_letters):
+    """Attempts 1, 2, 3 with waits of about 5 and 60 seconds; then a dead letter with the last reason."""
+    taker.raises = TemporaryError("the EHR is away")
+    destination = make_destination("a", taker, schedule_s=(5, 60))
+    bridge = make_bridge(destination)
+    accepted = accept(bridge, sample())
+
+    made = []
+    for _ in range(200):
+        made += [clock.ms] * bridge.deliver_next(destination)
+        clock.turn(1)
+
+    waits = [(later - earlier) / 1000 for earlier, later in zip(made, made[1:], strict=False)]
+    assert len(made) == 3
+    assert 5 <= waits[0] <= 7
+    assert 60 <= waits[1] <= 67
+    attempts = bridge.journal.attempts(f"{accepted.id}:a")
+    assert [(each.number, each.outcome, each.error) for each in attempts] == [
+        (number, "temporary", "the EHR is away") for number in (1, 2, 3)
+    ]
+    (letter,) = dead_letters.letters()
+    assert (letter.kind, letter.destination, letter.plugin, letter.attempts) == ("delivery", "a", "taker", 3)
+    assert (letter.event_id, letter.reason, letter.body) == (accepted.id, "the EHR is away", sample())
+    assert bridge.journal.deliveries(Filter())[0].state is State.DEAD
+
+
+def test_a_permanent_failure_is_dead_at_once(make_bridge, taker, dead_letters):
+    """One attempt, one dead letter."""
+    taker.raises = PermanentError("no such patient")
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+    accept(bridge, sample())
+
+    bridge.deliver_next(destination)
+
+    assert [letter.reason for letter in dead_letters.letters()] == ["no such patient"]
+    assert bridge.journal.next_due_in_s("a") is None
+
+
+def test_a_dead_letter_that_cannot_be_written_leaves_the_delivery_dead_in_the_journal(make_bridge, taker, dead_letters):
+    """Body and all: nothing is lost, and the lane goes on."""
+    dead_letters.directory.write_text("a file in the directory's place")
+    taker.raises = PermanentError("no such patient")
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+    accept(bridge, sample())
+
+    assert bridge.deliver_next(destination)
+
+    assert bridge.journal.deliveries(Filter())[0].state is State.DEAD
+    assert bridge.journal.events(Filter())[0].body == sample()
+
+
+def test_an_outcome_that_comes_too_late_is_dropped(make_bridge, taker, clock):
+    """The lease ran out while the plugin was busy, and another lane has it now."""
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+    accept(bridge, sample())
+    other_lane = []
+
+    class Slow(Taker):
+        def _take(self, event, delivery):
+            clock.turn(destination.lease_s)
+            other_lane.extend(bridge.journal.claim("a", limit=1, lease_s=60))
+            return "late"
+
+    bridge.deliver_next(make_destination("a", Slow()))
+
+    (row,) = bridge.journal.deliveries(Filter())
+    assert (row.state, row.attempts, row.receipt) == (State.RUNNING, 2, None)
+    assert [each.attempt for each in other_lane] == [2]

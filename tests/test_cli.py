@@ -1,0 +1,338 @@
+"""The commands, as a user types them: exit codes, what goes where, and what is said of a mistake."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving import RECORDER, Serving, install_plugin, sample, served, until
+
+from glycanbridge.cli import Commands
+
+TAKE = {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}}
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """A bridge that has served: one event delivered, one dead, one body quarantined."""
+    serving = Serving(tmp_path_factory.mktemp("story"))
+    install_plugin(serving.packages, "recorder", RECORDER)
+    serving.configure(
+        {
+            "good": {"plugin": "recorder", "settings": {"file": "taken.txt"}},
+            "bad": {"plugin": "recorder", "events": ["report-ready"],
+                    "settings": {"file": "taken.txt", "mode": "permanent"}},
+        }
+    )  # fmt: skip
+    with served(serving):
+        serving.ids = [serving.post(sample(each)).told["id"] for each in ("kit-received", "report-ready")]
+        serving.post(b"hello")
+        until(lambda: {row["state"] for row in serving.rows("deliveries", "list")} == {"delivered", "dead"})
+    return serving
+
+
+def test_help_names_every_command(serving):
+    """In the order of their use."""
+    done = serving.run("--help")
+
+    assert [line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line[2:3].strip()] == list(
+        Commands.TABLE
+    )
+
+
+def test_help_imports_none_of_the_large_packages():
+    """The reason for the table in `cli/__init__.py`."""
+    code = "import sys, glycanbridge.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"pydantic", "falcon", "waitress", "apsw", "pluggy", "tenacity", "structlog"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", list(Commands.TABLE))
+def test_every_command_has_help(serving, command):
+    """Also those of a group."""
+    done = serving.run(command, "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: ")
+
+
+def test_wrong_usage_is_exit_2(serving):
+    """As click has it."""
+    assert serving.run("sreve").returncode == 2
+    assert serving.run("send", "report-redy").returncode == 2
+    assert serving.run("events", "list", "--since", "yesterday").returncode == 2
+
+
+def test_init_writes_what_is_missing_and_never_overwrites(tmp_path):
+    """bridge.yaml, var/ for its owner alone, and a secret of 48 random bytes as text."""
+    serving = Serving(tmp_path / "other")
+    config = tmp_path / "new" / "bridge.yaml"
+    done = serving.run("init", "-c", str(config))
+    secret = config.parent / "var" / "webhook-secret"
+    first = secret.read_text()
+    config.write_text("mine")
+    again = serving.run("init", "-c", str(config))
+
+    assert (done.returncode, again.returncode) == (0, 0)
+    assert len(first.strip()) == 64
+    assert (stat.S_IMODE(secret.stat().st_mode), stat.S_IMODE(secret.parent.stat().st_mode)) == (0o600, 0o700)
+    assert (config.read_text(), secret.read_text()) == ("mine", first)
+    assert again.stderr.count("kept") == 3
+
+
+def test_check_tells_what_would_go_where(serving):
+    """For each event type; and what is disabled, and where the journal is."""
+    serving.configure(TAKE | {"off": {"plugin": "recorder", "enabled": False, "settings": {"file": "x"}},
+                              "one": {"plugin": "recorder", "events": ["report-ready"], "practices": ["p1", "p2"],
+                                      "settings": {"file": "x"}}})  # fmt: skip
+    done = serving.run("check")
+
+    assert done.returncode == 0
+    assert "kit-received -> all\n" in done.stdout
+    assert "report-ready -> all, one (p1, p2)\n" in done.stdout
+    assert "off is disabled" in done.stdout
+    assert "there is no journal yet" in done.stdout
+
+
+def test_check_shows_five_mistakes_in_five_lines_with_exit_78(serving):
+    """Of the file, of a plugin's name, and of a plugin's settings: all at once, in the order of the file."""
+    serving.config.write_text(
+        "receiver:\n"
+        "  listen: nowhere\n"
+        "  secrets: ['${file:not-there}']\n"
+        "retry: {trys: 3}\n"
+        "destinations:\n"
+        "  a:\n"
+        "    plugin: recordre\n"
+        "  b:\n"
+        "    plugin: recorder\n"
+        "    settings: {file: 3}\n"
+    )
+    done = serving.run("check")
+
+    assert done.returncode == 78
+    assert [line.removeprefix(f"{serving.config}:") for line in done.stdout.splitlines()] == [
+        "2:11: receiver.listen: expected host:port, such as 127.0.0.1:8080; port 0 is any free one, got 'nowhere'",
+        f"3:13: receiver.secrets.0: the file {serving.folder}/not-there cannot be read (`glycanbridge init` writes what "
+        "is missing) and the reference has no default (:-...)",
+        "4:9: retry.trys: unknown key; did you mean 'tries'?",
+        "7:13: destinations.a.plugin: no plugin 'recordre' is installed; did you mean 'recorder'?",
+        "10:22: destinations.b.settings.file: expected a path, got 3",
+    ]
+
+
+def test_check_online_lets_plugins_talk_to_their_far_side(serving):
+    """And says which of them could not."""
+    serving.configure(TAKE)
+    assert "all: the file can be written" in serving.run("check", "--online").stdout
+
+    serving.configure({"all": {"plugin": "recorder", "settings": {"file": "x", "mode": "permanent"}}})
+    done = serving.run("check", "--online")
+    assert (done.returncode, "all: check() failed: PermanentError" in done.stdout) == (1, False)
+    assert "all: the far side refuses us" in done.stdout
+
+
+def test_check_warns_of_an_event_that_the_plugin_has_no_hook_for(serving):
+    """It would never be delivered."""
+    code = """
+    from glycanbridge import hookimpl
+
+    class Small:
+        @hookimpl
+        def on_report_ready(self, event): ...
+    """
+    install_plugin(serving.packages, "small", code)
+    serving.configure({"a": {"plugin": "small", "events": ["report-ready", "kit-received"]}})
+    done = serving.run("check")
+
+    assert done.returncode == 78
+    assert "destinations.a.events.1: the plugin 'small' has no hook for 'kit-received'" in done.stdout
+
+
+def test_serve_refuses_a_wrong_bridge_yaml_with_exit_78(serving):
+    """A restart does not help."""
+    serving.config.write_text("receiver: {}\n")
+    done = serving.run("serve")
+
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "receiver.secrets: is missing" in done.stderr
+
+
+def test_send_posts_a_signed_sample_and_says_what_came_back(serving):
+    """Exit 0 only for a 200; each one is a new event."""
+    serving.configure(TAKE)
+    with served(serving):
+        sent = [serving.run("send", each, "--to", serving.url) for each in ("kit-received", "report-ready")]
+        bad = serving.run("send", "report-ready", "--to", serving.url, "--bad-signature")
+        elsewhere = serving.run("send", "report-ready", "--to", serving.url + "/x")
+        until(lambda: len((serving.folder / "taken.txt").read_text().splitlines()) == 2)
+
+    assert [done.returncode for done in sent] == [0, 0]
+    assert all(done.stdout.startswith('200 {"status":"accepted"') for done in sent)
+    assert (bad.returncode, bad.stdout[:3]) == (1, "401")
+    assert (elsewhere.returncode, elsewhere.stdout[:3]) == (1, "404")
+
+
+def test_send_changes_what_it_is_told_to(serving):
+    """Text stays text; an id makes it a duplicate the second time."""
+    serving.configure(TAKE)
+    changes = ("--set", "data.kitCode=0012", "--set", "data.more=[1]", "--set", "timestamp=5", "--id", "evt_1")
+    with served(serving):
+        for status in ("accepted", "duplicate"):
+            done = serving.run("send", "report-ready", "--to", serving.url, *changes)
+            assert f'200 {{"status":"{status}","id":"evt_1"}}' in done.stdout
+    (row,) = serving.rows("events", "show", "evt_1")
+
+    assert (row["data"]["kitCode"], row["data"]["more"], row["kit_code"]) == ("0012", [1], "0012")
+    assert row["timestamp"] == "1970-01-01T00:00:00.005Z"
+
+
+def test_send_says_what_to_do_when_nobody_answers(serving):
+    """And when it is not known where to."""
+    nobody = serving.run("send", "report-ready", "--to", "http://127.0.0.1:9/x")
+    unknown = serving.run("send", "report-ready")
+    wrong = serving.run("send", "report-ready", "--to", "http://127.0.0.1:9/x", "--set", "data.nothing.more=1")
+
+    assert (nobody.returncode, "does `glycanbridge serve` run?" in nobody.stderr) == (1, True)
+    assert (unknown.returncode, "name the address that `serve` printed" in unknown.stderr) == (2, True)
+    assert (wrong.returncode, "write PATH=VALUE" in wrong.stderr) == (2, True)
+
+
+def test_events_are_listed_and_shown(story):
+    """With the promised keys, and nothing else on stdout."""
+    rows = story.rows("events", "list")
+    (row,) = story.rows("events", "show", story.ids[1][:10])
+
+    assert [set(each) for each in rows] == [
+        {"id", "type", "timestamp", "received_at", "practice_id", "kit_code", "state"}
+    ] * 2
+    assert [(each["id"], each["state"]) for each in rows] == [(story.ids[1], "dead"), (story.ids[0], "delivered")]
+    assert row["data"]["glycanAge"] == "45.2"
+    assert [(each["destination"], each["state"]) for each in row["deliveries"]] == [
+        ("good", "delivered"),
+        ("bad", "dead"),
+    ]
+    assert [each["id"] for each in story.rows("events", "list", "--type", "kit-received", "--kit", "KIT001234")] == [
+        story.ids[0]
+    ]
+    assert story.rows("events", "list", "--until", "1d") == []
+    assert len(story.rows("events", "list", "--since", "1d", "--state", "dead", "--destination", "bad")) == 1
+
+
+def test_deliveries_are_listed_and_shown(story):
+    """With their attempts."""
+    rows = story.rows("deliveries", "list", "--destination", "bad")
+    (row,) = story.rows("deliveries", "show", f"{story.ids[1][:8]}:bad")
+
+    assert [set(each) for each in rows] == [
+        {"id", "event_id", "event_type", "destination", "state", "attempts", "due_at", "last_error", "receipt"}
+    ]
+    assert (row["state"], row["last_error"], row["due_at"]) == ("dead", "no such patient", None)
+    (attempt,) = row["attempts"]
+    assert set(attempt) == {"number", "started_at", "duration_ms", "outcome", "error", "receipt"}
+    assert (attempt["number"], attempt["outcome"]) == (1, "permanent")
+
+
+def test_dead_letters_are_listed_and_shown(story):
+    """Both kinds."""
+    rows = story.rows("dead-letters", "list")
+    (row,) = story.rows("dead-letters", "show", rows[0]["id"][:12])
+
+    assert {each["kind"] for each in rows} == {"delivery", "quarantine"}
+    assert {"id", "kind", "event_id", "destination", "reason", "died_at", "attempts"} <= set(rows[0])
+    assert row["body"]
+    assert len(story.rows("dead-letters", "list", "--destination", "bad")) == 1
+    assert len(story.rows("dead-letters", "list", "--limit", "1")) == 1
+
+
+def test_what_is_owed_where_is_a_table(story):
+    """For people without --json, with names of columns."""
+    done = story.run("destinations")
+    good, bad = story.rows("destinations")
+
+    assert done.stdout.split("\n")[0].split() == [
+        "DESTINATION", "PLUGIN", "RUNS", "PENDING", "RUNNING", "DEAD", "OLDEST", "DUE", "AT"
+    ]  # fmt: skip
+    assert (good["runs"], good["pending"], good["dead"]) == ("yes", 0, 0)
+    assert (bad["pending"], bad["dead"]) == (0, 1)
+
+
+def test_tables_are_for_people_and_say_so_when_there_is_nothing(story):
+    """On stderr, so that stdout stays empty."""
+    done = story.run("events", "list")
+    nothing = story.run("events", "list", "--kit", "NONE")
+    shown = story.run("events", "show", story.ids[1])
+
+    assert done.stdout.splitlines()[0].split()[:2] == ["ID", "TYPE"]
+    assert len(done.stdout.splitlines()) == 3
+    assert (nothing.stdout, nothing.stderr) == ("", "no such events\n")
+    assert "glycanAge" in shown.stdout
+
+
+def test_what_is_not_there_says_where_to_look(story):
+    """Exit 1."""
+    for command in (("events", "show", "nope"), ("deliveries", "show", "nope:bad"), ("deliveries", "show", "nope")):
+        done = story.run(*command)
+        assert (done.returncode, f"`glycanbridge {command[0]} list` shows them" in done.stderr) == (1, True)
+    done = story.run("dead-letters", "show", "nope")
+    assert (done.returncode, "0 dead letters" in done.stderr) == (1, True)
+
+
+def test_what_came_from_outside_cannot_steer_the_terminal(serving):
+    """A kit code with an escape sequence is shown with question marks."""
+    serving.configure(TAKE)
+    with served(serving):
+        serving.post(sample(data={"kitCode": "KIT\x1b[2J"}))
+    done = serving.run("events", "list")
+
+    assert "KIT?[2J" in done.stdout
+    assert "\x1b" not in done.stdout + serving.run("events", "show", done.stdout.splitlines()[1][:8]).stdout
+
+
+def test_plugins_are_listed_with_what_is_wrong_with_them(serving):
+    """A broken one is a line, and the others are there."""
+    install_plugin(serving.packages, "broken", "import not_there")
+    rows = {row["name"]: row for row in serving.rows("plugins", "list")}
+
+    assert rows["broken"]["events"] is None
+    assert "No module named 'not_there'" in rows["broken"]["error"]
+    assert rows["recorder"]["package"] == "glycanbridge-recorder 1.0"
+    assert rows["recorder"]["error"] is None
+
+
+def test_the_schema_holds_the_installed_plugins_settings(serving):
+    """A broken plugin is left out, and that is said on stderr."""
+    install_plugin(serving.packages, "broken", "import not_there")
+    done = serving.run("schema")
+    schema = json.loads(done.stdout)
+
+    assert schema["$defs"]["recorder"]["properties"]["file"]["format"] == "path"
+    assert "left out: broken" in done.stderr
+
+
+def test_the_config_may_come_from_the_environment_or_the_option(serving, tmp_path):
+    """The option wins."""
+    other = tmp_path / "other.yaml"
+    other.write_text("receiver: {}\n")
+
+    assert serving.run("check").returncode == 0
+    assert str(other) in serving.run("check", "-c", str(other)).stdout
+    assert str(other) in serving.run("check", GLYCANBRIDGE_CONFIG=str(other)).stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_serving_bridge_holds_less_than_80_mb(serving):
+    """With a plugin, after some events."""
+    serving.configure(TAKE)
+    with served(serving):
+        for number in range(100):
+            serving.post(sample(timestamp=number))
+        status = Path(f"/proc/{serving.process.pid}/status").read_text()
+    peak_kb = int(status.split("VmHWM:")[1].split()[0])
+
+    assert peak_kb < 80 * 1024

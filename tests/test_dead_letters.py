@@ -1,0 +1,128 @@
+"""Dead letters: readable, whole, private, and never fatal."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import UTC, datetime
+
+import pytest
+from serving import sample
+
+from glycanbridge.dead_letters import DeadLetter, DeadLetters
+from glycanbridge.delivery import Delivery
+from glycanbridge.errors import DeadLetterError
+
+
+def delivery(body: bytes = b"{}", **changes) -> Delivery:
+    """A delivery that is to be buried."""
+    told = {"event_id": "e1", "destination": "ehr", "attempt": 3} | changes
+    received_at = datetime(2026, 11, 24, 18, 0, 0, 250_000, tzinfo=UTC)
+    return Delivery(id=f"{told['event_id']}:ehr", event_type="report-ready", received_at=received_at, body=body, **told)
+
+
+def test_a_dead_delivery_is_readable_with_cat(dead_letters):
+    """Everything that contract.md names is in the file, the body as it was signed."""
+    letter = dead_letters.bury(delivery(sample()), plugin="fhir", reason="no such patient")
+
+    (file,) = dead_letters.directory.iterdir()
+    told = json.loads(file.read_text())
+    assert told == {
+        "version": 1,
+        "id": letter.id,
+        "kind": "delivery",
+        "event_id": "e1",
+        "destination": "ehr",
+        "plugin": "fhir",
+        "reason": "no such patient",
+        "died_at": "2023-11-14T22:13:20.000Z",
+        "received_at": "2026-11-24T18:00:00.250Z",
+        "attempts": 3,
+        "body": sample().decode(),
+        "body_encoding": "utf-8",
+    }
+    assert dead_letters.load(letter.id) == letter
+
+
+def test_its_name_sorts_by_time_and_holds_nothing_that_an_outsider_chose(dead_letters):
+    """An event's id may be the sender's."""
+    dead_letters.bury(delivery(event_id="../../etc/passwd"), plugin="fhir", reason="")
+
+    (file,) = dead_letters.directory.iterdir()
+    assert file.name.startswith("20261124T180000250Z-")
+    assert "passwd" not in file.name
+
+
+def test_files_are_for_their_owner_alone(dead_letters):
+    """They hold patients' data."""
+    dead_letters.bury(delivery(), plugin="fhir", reason="")
+
+    (file,) = dead_letters.directory.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(dead_letters.directory.stat().st_mode) == 0o700
+
+
+def test_the_same_delivery_dies_into_the_same_file(dead_letters, clock):
+    """A crash between file and journal leaves no second one."""
+    first = dead_letters.bury(delivery(), plugin="fhir", reason="first")
+    clock.turn(100)
+    second = dead_letters.bury(delivery(), plugin="fhir", reason="second")
+
+    assert first.id == second.id
+    assert [each.reason for each in dead_letters.letters()] == ["second"]
+
+
+def test_the_same_bytes_are_quarantined_once(dead_letters, clock):
+    """GlycanAge may send them four times."""
+    first = dead_letters.quarantine(b"\xff\x00 not text", reason="not JSON")
+    clock.turn(100)
+    again = dead_letters.quarantine(b"\xff\x00 not text", reason="not JSON")
+    other = dead_letters.quarantine(b"other", reason="not JSON")
+
+    assert first == again
+    assert first.body == b"\xff\x00 not text"
+    assert [each.id for each in dead_letters.letters()] == [first.id, other.id]
+
+
+def test_a_dead_letter_is_found_by_the_beginning_of_its_id(dead_letters):
+    """And a message says how many there are if it is not one."""
+    letter = dead_letters.quarantine(b"x", reason="not JSON")
+
+    assert dead_letters.load(letter.id[:6]) == letter
+    with pytest.raises(DeadLetterError, match="0 dead letters"):
+        dead_letters.load("zzz")
+
+
+def test_a_damaged_file_is_told_and_passed_over(dead_letters):
+    """The others are still there."""
+    letter = dead_letters.quarantine(b"x", reason="not JSON")
+    for name, text in {"a": "", "b": "{", "c": "[]", "d": '{"version": 1}', "e": "null"}.items():
+        (dead_letters.directory / f"{name}.json").write_text(text)
+
+    found = list(dead_letters.letters())
+
+    assert [each for each in found if isinstance(each, DeadLetter)] == [letter]
+    assert all("not a dead letter" in str(each) for each in found if isinstance(each, DeadLetterError))
+    assert len(found) == 6
+
+
+def test_half_a_file_is_never_seen(dead_letters, monkeypatch):
+    """It is written under another name, synced, and put in place whole."""
+
+    def fails(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fails)
+
+    with pytest.raises(DeadLetterError, match="No space left on device"):
+        dead_letters.quarantine(b"x", reason="not JSON")
+    assert list(dead_letters.letters()) == []
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+    """With its path."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(DeadLetterError, match=r"file/dead-letters.*cannot be written"):
+        DeadLetters(tmp_path / "file" / "dead-letters").quarantine(b"x", reason="not JSON")
+    assert list(DeadLetters(tmp_path / "nowhere").letters()) == []

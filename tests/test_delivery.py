@@ -1,0 +1,45 @@
+"""The life of a delivery: the table, and what follows from an outcome."""
+
+from __future__ import annotations
+
+import pytest
+
+from glycanbridge.delivery import LONGEST_RETRY_AFTER_S, TRANSITIONS, Outcome, Result, Settlement, State, settle
+
+
+def test_a_delivered_one_is_settled_for_good():
+    """Whatever the schedule has left."""
+    assert settle(Outcome(result=Result.DELIVERED), 5) == Settlement(state=State.DELIVERED)
+
+
+def test_a_permanent_failure_is_dead_at_once():
+    """It can never succeed."""
+    assert settle(Outcome(result=Result.PERMANENT), 5) == Settlement(state=State.DEAD)
+
+
+def test_a_temporary_failure_waits_as_the_schedule_says():
+    """And is dead when the schedule has no wait left."""
+    outcome = Outcome(result=Result.TEMPORARY)
+
+    assert settle(outcome, 60) == Settlement(state=State.PENDING, wait_s=60)
+    assert settle(outcome, 0) == Settlement(state=State.PENDING, wait_s=0)
+    assert settle(outcome, None) == Settlement(state=State.DEAD)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "wait_s"), [(None, 60), (10, 60), (90, 90), (10**9, LONGEST_RETRY_AFTER_S), (float("inf"), 3600)]
+)
+def test_a_far_side_that_asks_for_time_gets_it_within_reason(asked_s, wait_s):
+    """Never less than the schedule, never more than an hour."""
+    outcome = Outcome(result=Result.TEMPORARY, retry_after_s=asked_s)
+
+    assert settle(outcome, 60).wait_s == wait_s
+
+
+def test_every_settlement_is_a_move_of_the_table():
+    """A settlement starts from running; nothing leaves delivered or dead."""
+    moves = {to for (start, _), to in TRANSITIONS.items() if start is State.RUNNING}
+    outcomes = [Outcome(result=result) for result in Result]
+
+    assert {settle(outcome, wait_s).state for outcome in outcomes for wait_s in (1, None)} <= moves
+    assert not {start for start, _ in TRANSITIONS} & {State.DELIVERED, State.DEAD}

@@ -1,0 +1,173 @@
+"""The lanes: woken by what is recorded, waiting for what falls due, going on whatever happens."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from conftest import Taker, make_destination
+from serving import SECRET, sample, until
+
+from glycanbridge import TemporaryError, dispatcher
+from glycanbridge.bridge import Bridge
+from glycanbridge.delivery import State
+from glycanbridge.destinations import Destinations
+from glycanbridge.dispatcher import Dispatcher
+from glycanbridge.errors import JournalUnavailable
+from glycanbridge.journal import Filter
+from glycanbridge.journals.sqlite import SqliteJournal
+from glycanbridge.signature import sign
+
+
+@pytest.fixture
+def run(tmp_path, dead_letters):
+    """Starts lanes over a journal that goes by the real clock; stops them at the end."""
+    started = []
+
+    def start(*destinations):
+        journal = SqliteJournal(tmp_path / "journal.db")
+        bridge = Bridge(
+            secrets=[SECRET], journal=journal, destinations=Destinations(destinations), dead_letters=dead_letters
+        )
+        lanes = Dispatcher(bridge)
+        started.append((lanes, journal))
+        lanes.start()
+        return bridge, lanes
+
+    yield start
+    for lanes, journal in started:
+        lanes.stop(5)
+        journal.close()
+
+
+def accept(bridge, **changes) -> None:
+    """Hand a sample event to the bridge."""
+    body = sample(**changes)
+    bridge.accept(body, sign(body, SECRET))
+
+
+def test_what_is_recorded_is_delivered_at_once(run, taker):
+    """The lane sleeps until it is woken: no polling interval lies in between."""
+    bridge, _ = run(make_destination("a", taker))
+
+    for number in range(20):
+        accept(bridge, timestamp=number)
+        until(lambda number=number: len(taker.taken) == number + 1, timeout_s=5)
+
+    assert {row.state for row in bridge.journal.deliveries(Filter())} <= {State.DELIVERED, State.RUNNING}
+
+
+def test_one_that_waits_is_delivered_when_it_falls_due(run, taker):
+    """Without anything new being recorded."""
+    taker.raises = TemporaryError("away")
+    bridge, _ = run(make_destination("a", taker, schedule_s=(0.2, 0.2)))
+    accept(bridge)
+
+    until(lambda: bridge.journal.deliveries(Filter())[0].state is State.DEAD)
+
+    assert len(taker.taken) == 3
+
+
+def test_a_destination_has_as_many_deliveries_in_flight_as_it_has_lanes(run):
+    """Three lanes meet at a barrier; two would never get past it."""
+    barrier = threading.Barrier(3, timeout=10)
+
+    class Meeting(Taker):
+        def _take(self, event, delivery):
+            barrier.wait()
+            return super()._take(event, delivery)
+
+    meeting = Meeting()
+    bridge, _ = run(make_destination("a", meeting, lanes=3))
+    for number in range(3):
+        accept(bridge, timestamp=number)
+
+    until(lambda: len(meeting.taken) == 3)
+
+
+def test_a_slow_destination_does_not_hold_back_its_neighbour(run, taker):
+    """Its lane is its own."""
+    gate = threading.Event()
+
+    class Slow(Taker):
+        def _take(self, event, delivery):
+            gate.wait(20)
+            return super()._take(event, delivery)
+
+    bridge, _ = run(make_destination("slow", Slow()), make_destination("fast", taker))
+    accept(bridge)
+    until(lambda: len(taker.taken) == 1)
+
+    assert not gate.is_set()
+    gate.set()
+
+
+def test_a_destination_that_does_not_run_keeps_what_it_is_owed(run, taker):
+    """It has no lane."""
+    broken = make_destination("broken", taker)
+    broken.error = "its plugin is gone"
+    bridge, lanes = run(broken, make_destination("a", taker))
+    accept(bridge)
+    until(lambda: len(taker.taken) == 1)
+
+    assert lanes.alive()
+    states = {row.destination: row.state for row in bridge.journal.deliveries(Filter())}
+    assert states["broken"] is State.PENDING
+
+
+def test_a_lane_goes_on_after_trouble(run, taker, monkeypatch):
+    """With the journal, or with anything else."""
+    monkeypatch.setattr(dispatcher, "TROUBLE_SLEEP_S", 0.01)
+    trouble = [JournalUnavailable("the disk is full"), ValueError("a fault of the program's")]
+    deliver_next = Bridge.deliver_next
+
+    def deliver_or_fail(self, destination):
+        if trouble:
+            raise trouble.pop()
+        return deliver_next(self, destination)
+
+    monkeypatch.setattr(Bridge, "deliver_next", deliver_or_fail)
+    bridge, lanes = run(make_destination("a", taker))
+    accept(bridge)
+
+    until(lambda: len(taker.taken) == 1)
+    assert (trouble, lanes.alive()) == ([], True)
+
+
+def test_stopping_waits_for_the_running_attempt_and_takes_nothing_new(run):
+    """What was claimed is settled; what waits stays for the next start."""
+    began, gate = threading.Event(), threading.Event()
+
+    class Slow(Taker):
+        def _take(self, event, delivery):
+            began.set()
+            gate.wait(20)
+            return super()._take(event, delivery)
+
+    slow = Slow()
+    bridge, lanes = run(make_destination("a", slow))
+    accept(bridge, timestamp=1)
+    accept(bridge, timestamp=2)
+    began.wait(10)
+
+    assert lanes.stop(0.05) is False
+    gate.set()
+    assert lanes.stop(10) is True
+    assert len(slow.taken) == 1
+    assert sorted(row.state for row in bridge.journal.deliveries(Filter())) == [State.DELIVERED, State.PENDING]
+
+
+def test_an_idle_lane_sleeps_for_long(run, taker, monkeypatch):
+    """Nothing is polled: with nothing to do it waits for the bell, or a minute."""
+    waits = []
+    wait = dispatcher._Bell.wait
+
+    def remember(bell, rings, timeout_s):
+        waits.append(timeout_s)
+        wait(bell, rings, timeout_s)
+
+    monkeypatch.setattr(dispatcher._Bell, "wait", remember)
+    run(make_destination("a", taker))
+    until(lambda: waits)
+
+    assert waits == [dispatcher.LONGEST_SLEEP_S]

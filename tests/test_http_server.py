@@ -1,0 +1,169 @@
+"""What waitress leaves open, and the parts of waitress 3.0 that are leaned on to close it."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import threading
+
+import pytest
+import waitress.channel
+import waitress.server
+import waitress.task
+from serving import Connection, until
+
+from glycanbridge.http_server import HttpServer, bind
+
+
+class App:
+    """A WSGI application that waits at a gate, if it is closed, before it answers."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read()
+        self.entered.set()
+        self.gate.wait(10)
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+
+@pytest.fixture
+def app():
+    """An application with an open gate."""
+    return App()
+
+
+@pytest.fixture
+def running(app):
+    """A server that runs in a thread, and its address; stopped at the end."""
+    listening = bind("127.0.0.1", 0)
+    address = listening.getsockname()
+    server = HttpServer(app, listening=listening, max_body_bytes=200_000, request_deadline_s=0.3)
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set,))
+    thread.start()
+    ready.wait(10)
+    yield server, address, thread
+    app.gate.set()
+    server.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def post(body: bytes) -> bytes:
+    """A request."""
+    return b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_nothing_is_accepted_before_it_runs(app):
+    """The port is taken, and a sender is refused until the journal is open."""
+    listening = bind("127.0.0.1", 0)
+    server = HttpServer(app, listening=listening, max_body_bytes=1000, request_deadline_s=1)
+
+    with pytest.raises(ConnectionRefusedError):
+        Connection(*listening.getsockname())
+    server.close()
+
+
+def test_a_port_cannot_be_bound_twice_while_it_listens(running):
+    """The second bridge is told at once."""
+    _, (_, port), _ = running
+
+    with pytest.raises(OSError, match="in use"):
+        bind("127.0.0.1", port)
+
+
+def test_an_address_of_ipv6_can_be_listened_on():
+    """Where there is IPv6 at all."""
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    listening = bind("::1", 0)
+
+    assert listening.getsockname()[0] == "::1"
+    listening.close()
+
+
+def test_stopping_lets_a_running_request_end(running, app):
+    """It gets its answer; a new connection is refused at once."""
+    server, address, thread = running
+    app.gate.clear()
+    connection = Connection(*address)
+    connection.send(post(b"hello"))
+    assert app.entered.wait(10)
+    server.stop()
+
+    def refused() -> bool:
+        try:
+            Connection(*address).close()
+        except OSError:
+            return True
+        return False
+
+    until(refused)
+    app.gate.set()
+    answer = connection.answer()
+    thread.join(20)
+
+    assert (answer.status, answer.body) == (200, b"hello")
+    assert not thread.is_alive()
+    connection.close()
+
+
+def test_stopping_does_not_wait_for_an_idle_connection(running):
+    """It is closed."""
+    server, address, thread = running
+    connection = Connection(*address)
+    connection.send(post(b"hello"))
+    connection.answer()
+    server.stop()
+    thread.join(4)
+
+    assert not thread.is_alive()
+    assert connection.answer() is None
+    connection.close()
+
+
+def test_sixty_four_connections_at_once_are_all_answered(running):
+    """None of them waits for another to go away."""
+    _, address, _ = running
+    connections = [Connection(*address) for _ in range(64)]
+    for turn in range(3):
+        for number, connection in enumerate(connections):
+            connection.send(post(b"%d-%d" % (turn, number)))
+        for number, connection in enumerate(connections):
+            assert connection.answer().body == b"%d-%d" % (turn, number)
+    for connection in connections:
+        connection.close()
+
+
+def test_a_body_never_touches_the_disk(running, monkeypatch):
+    """A temporary file would hold a patient's data in clear."""
+    opened = []
+    monkeypatch.setattr("waitress.buffers.FileBasedBuffer.__init__", lambda *_a, **_k: opened.append(1))
+    _, address, _ = running
+    connection = Connection(*address)
+    connection.send(post(b"x" * 200_000))
+
+    assert len(connection.answer().body) == 200_000
+    assert opened == []
+    connection.close()
+
+
+def test_waitress_is_as_we_lean_on_it():
+    """Each of these is replaced or called in `http_server.py`; if one is gone, look there first."""
+    channel, server = waitress.channel.HTTPChannel, waitress.server.TcpWSGIServer
+    names = {
+        channel: ("parser_class", "error_task_class", "received", "handle_write", "handle_read", "readable",
+                  "close_when_flushed", "will_close", "total_outbufs_len", "request"),
+        server: ("channel_class", "maintenance", "accept_connections", "del_channel", "pull_trigger"),
+        waitress.task.ThreadedTaskDispatcher: ("set_thread_count", "shutdown"),
+    }  # fmt: skip
+
+    assert [name for owner, each in names.items() for name in each if not hasattr(owner, name)] == []
+    assert {"_start", "_sock", "dispatcher", "adj", "sockinfo", "bind_socket"} <= set(
+        inspect.signature(server.__init__).parameters
+    )

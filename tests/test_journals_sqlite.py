@@ -1,0 +1,264 @@
+"""The embedded journal: its file, its versions, and a disk or a file that makes trouble."""
+
+from __future__ import annotations
+
+import stat
+import threading
+
+import apsw
+import pytest
+from test_journal import DELIVERED, new_event
+
+from glycanbridge.errors import JournalUnavailable, JournalUnusable
+from glycanbridge.journal import Filter
+from glycanbridge.journals import migrations, open_journal, open_questions
+from glycanbridge.journals.sqlite import SqliteJournal
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where the journal's file is."""
+    return tmp_path / "journal.db"
+
+
+def raw(path, sql, *values):
+    """Ask the file itself."""
+    connection = apsw.Connection(str(path))
+    try:
+        return list(connection.execute(sql, values))
+    finally:
+        connection.close()
+
+
+def test_every_commit_is_synced_to_disk(journal):
+    """WAL with synchronous=FULL, and foreign keys held."""
+    pragmas = {name: journal._connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
+
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_its_sqlite_has_the_fix_for_lost_commits():
+    """SQLite 3.7.0 to 3.51.2 can lose committed rows in WAL mode."""
+    assert tuple(map(int, apsw.sqlite_lib_version().split("."))) >= (3, 51, 3)
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path):
+    """It holds patients' data; so do the files that SQLite puts beside it."""
+    journal = open_journal(f"sqlite:///{tmp_path}/new/journal.db")
+    journal.record(new_event())
+
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "new").iterdir()}
+    journal.close()
+
+    assert set(modes) == {"journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"}
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_the_database_itself_refuses_a_state_that_is_none(journal, path):
+    """CHECKs repeat the four states, and what goes with them."""
+    journal.record(new_event())
+
+    for change in ("state = 'lost'", "state = 'delivered'", "state = 'running'", "due_at = NULL", "attempt = -1"):
+        with pytest.raises(apsw.ConstraintError):
+            raw(path, f"UPDATE deliveries SET {change}")
+
+
+def test_a_newer_programs_journal_is_refused_with_what_to_do(journal, path):
+    """By those who write and by those who ask."""
+    journal.close()
+    raw(path, "INSERT INTO schema VALUES (99, 0)")
+
+    for open_it in (open_journal, open_questions):
+        with pytest.raises(JournalUnusable, match=r"journal\.db: the journal has version 99, .* install"):
+            open_it(f"sqlite:///{path}")
+
+
+def test_what_is_no_journal_is_refused_and_left_alone(path):
+    """Another program's database, or no database at all."""
+    raw(path, "CREATE TABLE patients (name TEXT)")
+    with pytest.raises(JournalUnusable, match="not a journal"):
+        SqliteJournal(path)
+    assert raw(path, "SELECT count(*) FROM sqlite_master") == [(1,)]
+
+    path.write_bytes(b"a letter to the clinic" * 100)
+    with pytest.raises(JournalUnusable, match="not an SQLite database"):
+        SqliteJournal(path)
+    assert path.read_bytes() == b"a letter to the clinic" * 100
+
+
+def test_there_is_nothing_to_ask_before_the_first_start(path):
+    """The message says what makes one."""
+    with pytest.raises(JournalUnusable, match="glycanbridge serve"):
+        open_questions(f"sqlite:///{path}")
+    assert not path.exists()
+
+
+def test_an_older_journal_is_copied_and_brought_up_to_date(journal, path, monkeypatch, open_journal_again):
+    """The copy has the older version, and everything that was in it."""
+    journal.record(new_event())
+    journal.close()
+    steps = [*migrations.steps("sqlite"), migrations.Step(2, "ALTER TABLE events ADD COLUMN more TEXT")]
+    monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
+
+    again = open_journal_again()
+    again.record(new_event("kit-received"))
+
+    copy = path.with_name("journal.db.version-1")
+    assert raw(path, "SELECT max(version) FROM schema") == [(2,)]
+    assert raw(copy, "SELECT max(version), (SELECT count(*) FROM events) FROM schema") == [(1, 1)]
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert len(again.events(Filter())) == 2
+
+
+def test_a_migration_that_fails_leaves_the_journal_as_it_was(journal, path, monkeypatch):
+    """All of its steps, or none."""
+    journal.close()
+    steps = [*migrations.steps("sqlite"), migrations.Step(2, "CREATE TABLE more (id INTEGER)"),
+             migrations.Step(3, "CREATE TABLE more (id INTEGER)")]  # fmt: skip
+    monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
+
+    with pytest.raises(JournalUnavailable):
+        SqliteJournal(path)
+
+    assert raw(path, "SELECT max(version) FROM schema") == [(1,)]
+    assert raw(path, "SELECT count(*) FROM sqlite_master WHERE name = 'more'") == [(0,)]
+
+
+def test_what_a_dead_process_left_behind_is_due_at_the_next_start(journal, path, clock):
+    """Nobody else serves from the file, so nobody can still be at it: no lease need run out."""
+    journal.record(new_event())
+    (delivery,) = journal.claim("a", limit=1, lease_s=60)
+    journal._serving.release()  # as the kernel does when a process dies
+
+    after = SqliteJournal(path, clock=clock)
+
+    assert [each.attempt for each in after.claim("a", limit=1, lease_s=60)] == [2]
+    assert journal.settle(delivery, *DELIVERED, took_ms=1) is False
+    after.close()
+
+
+def test_a_second_bridge_on_one_file_is_refused(journal, path):
+    """It says why; the first one goes on."""
+    with pytest.raises(JournalUnavailable, match="another bridge serves from this journal"):
+        SqliteJournal(path)
+
+    assert journal.record(new_event()).duplicate is False
+
+
+def test_the_steps_are_numbered_without_gaps():
+    """From 1."""
+    versions = [step.version for step in migrations.steps("sqlite")]
+
+    assert versions == list(range(1, len(versions) + 1))
+
+
+def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, clock, monkeypatch):
+    """And goes on by itself when the lock is gone."""
+    monkeypatch.setattr("glycanbridge.journals.sqlite.BUSY_MS", 10)
+    journal = SqliteJournal(path, clock=clock)
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+
+    for refused in (lambda: journal.record(new_event()), journal.probe):
+        with pytest.raises(JournalUnavailable):
+            refused()
+    other.execute("ROLLBACK")
+
+    assert journal.record(new_event()).duplicate is False
+    other.close()
+    journal.close()
+
+
+def test_a_commit_that_takes_too_long_is_given_up_and_not_repeated(path, clock, monkeypatch):
+    """GlycanAge gives up on a request after ten seconds; what was given up before it began is not done later."""
+    monkeypatch.setattr("glycanbridge.journals.sqlite.BUSY_MS", 10_000)
+    journal = SqliteJournal(path, clock=clock, wait_s=0.05)
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+
+    for number in range(2):
+        with pytest.raises(JournalUnavailable, match=r"within 0\.05 s"):
+            journal.record(new_event(timestamp=number))
+    other.execute("ROLLBACK")
+    other.close()
+    journal.close()
+
+    assert raw(path, "SELECT timestamp FROM events") == [(0,)]
+
+
+def test_a_full_disk_keeps_nothing_of_a_group_and_the_next_one_is_kept(path, clock):
+    """Every one of the group is told, and everything works again when there is room."""
+    journal = SqliteJournal(path, clock=clock)
+    journal.probe()
+    pages = journal._connection.pragma("page_count")
+    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    outcomes = []
+
+    def send(number: int) -> None:
+        try:
+            for step in range(20):
+                journal.record(new_event(timestamp=number * 100 + step))
+        except JournalUnavailable as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    journal._connection.execute("PRAGMA max_page_count = 1000000")
+
+    assert len(outcomes) == 8
+    assert all("full" in each for each in outcomes)
+    assert journal.record(new_event(timestamp=10**6)).duplicate is False
+    journal.close()
+
+
+def test_one_that_cannot_be_written_does_not_spoil_its_group(journal, monkeypatch):
+    """The group is repeated one by one, and only the one that is at fault is told."""
+    recorded, failed = [], []
+    insert = journal._insert
+
+    def insert_or_fail(new, *more):
+        if new.event.timestamp.microsecond == 7000:
+            raise ValueError("a fault of the program's")
+        return insert(new, *more)
+
+    monkeypatch.setattr(journal, "_insert", insert_or_fail)
+
+    def send(number: int) -> None:
+        try:
+            recorded.append(journal.record(new_event(timestamp=number)).event_id)
+        except ValueError:
+            failed.append(number)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == [7]
+    assert {row.id for row in journal.events(Filter())} == set(recorded)
+    assert len(recorded) == 15
+
+
+def test_requests_that_wait_share_a_commit(path, clock):
+    """While one commit runs the next group gathers: far fewer commits than events."""
+    journal = SqliteJournal(path, clock=clock)
+    commits = []
+    commit = journal._writer._transaction.commit
+    journal._writer._transaction.commit = lambda: (commits.append(1), commit())
+    threads = [
+        threading.Thread(target=lambda n=number: [journal.record(new_event(timestamp=n * 100 + i)) for i in range(20)])
+        for number in range(32)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(journal.events(Filter(limit=1000))) == 640
+    assert len(commits) < 320
+    journal.close()

@@ -1,0 +1,62 @@
+"""Logs: one JSON object a line, for our own records and a plugin's alike."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+
+import pytest
+
+from glycanbridge.logs import set_up_logs
+
+
+@pytest.fixture
+def lines():
+    """Sets logs up over a stream, and reads what was logged; puts the root logger back afterwards."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    stream = io.StringIO()
+    set_up_logs(stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:], root.level = before[0], before[1]
+    logging.captureWarnings(capture=False)
+
+
+def test_a_record_is_a_line_of_json_with_its_extras(lines):
+    """Whoever's it is; what is `None` is left out."""
+    logging.getLogger("somebodys.plugin").warning("took %s", "long", extra={"delivery": "e:a", "error": None})
+
+    (told,) = lines()
+    assert told.pop("time").endswith("Z")
+    assert told == {"event": "took long", "level": "warning", "logger": "somebodys.plugin", "delivery": "e:a"}
+
+
+def test_a_value_can_forge_no_second_line(lines):
+    """Nor steer a terminal."""
+    logging.getLogger("x").error("a\n{\"level\": \"info\"}\x1b[2J\u2028é")
+
+    (told,) = lines()
+    assert told["event"].startswith("a\n{")
+
+
+def test_a_traceback_stays_within_its_line(lines):
+    """As text in `exception`."""
+    try:
+        raise ValueError("x")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+
+    (told,) = lines()
+    assert "Traceback" in told["exception"]
+
+
+def test_warnings_and_levels(lines):
+    """Python's warnings are records, debug ones are not shown."""
+    logging.getLogger("x").debug("not shown")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    assert ["old" in each["event"] for each in lines()] == [True]

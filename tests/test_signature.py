@@ -1,0 +1,79 @@
+"""The signature: raw bytes, constant time, several secrets, a reason for every refusal."""
+
+from __future__ import annotations
+
+import pytest
+
+from glycanbridge.errors import SignatureError
+from glycanbridge.signature import sign, verify
+
+
+def test_the_header_is_the_one_that_github_publishes_for_the_same_scheme():
+    """GitHub documents this vector for the same scheme, `sha256=` and HMAC-SHA256 in hex."""
+    expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+
+    assert sign(b"Hello, World!", "It's a Secret to Everybody") == expected
+
+
+@pytest.mark.parametrize("secrets", [["one"], ["two", "one"], ["one", "two"], ["two", "one", "three"]])
+def test_any_one_of_the_secrets_may_have_signed(secrets):
+    """During a rotation two secrets are good."""
+    assert verify(b"body", sign(b"body", "one"), secrets) is None
+
+
+def test_hex_digits_may_be_in_upper_case():
+    """They name the same bytes."""
+    header = "sha256=" + sign(b"body", "one").removeprefix("sha256=").upper()
+
+    assert verify(b"body", header, ["one"]) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (None, "missing"),
+        ("", "missing"),
+        ("sha256=", "malformed"),
+        ("sha256=" + "0" * 63, "malformed"),
+        ("sha256=" + "0" * 65, "malformed"),
+        ("sha256=" + "0" * 64 + "\n", "malformed"),
+        ("SHA256=" + "0" * 64, "malformed"),
+        ("sha1=" + "0" * 40, "malformed"),
+        ("sha1=" + "0" * 64, "malformed"),
+        ("0" * 64, "malformed"),
+        ("sha256=" + "g" * 64, "malformed"),
+        ("sha256=" + "é" * 64, "malformed"),
+        ("sha256=" + "٣" * 64, "malformed"),
+        ("sha256=" + "\xff" * 64, "malformed"),
+        ("sha256=" + "0" * 64, "wrong"),
+    ],
+)
+def test_a_refusal_has_its_reason(header, reason):
+    """Missing, malformed or wrong; nothing else, and never an exception of another kind."""
+    with pytest.raises(SignatureError) as refused:
+        verify(b"body", header, ["one"])
+
+    assert refused.value.reason == reason
+
+
+def test_a_duplicated_header_is_refused_even_if_both_are_right():
+    """WSGI joins them with a comma; nobody may choose which one counts."""
+    right = sign(b"body", "one")
+
+    with pytest.raises(SignatureError, match="malformed"):
+        verify(b"body", f"{right}, {right}", ["one"])
+
+
+@pytest.mark.parametrize("altered", [b"Body", b"body\n", b"bod", b"", b" body"])
+def test_every_byte_of_the_body_counts(altered):
+    """The signature is over the raw bytes."""
+    with pytest.raises(SignatureError, match="wrong"):
+        verify(altered, sign(b"body", "one"), ["one"])
+
+
+def test_a_refusal_does_not_name_the_secret():
+    """Its text goes into logs."""
+    with pytest.raises(SignatureError) as refused:
+        verify(b"body", sign(b"body", "two"), ["my-secret"])
+
+    assert "my-secret" not in str(refused.value)
