@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from conftest import Taker, make_destination
 from serving import SECRET, sample
@@ -104,7 +106,7 @@ def test_a_temporary_failure_is_tried_again_by_the_schedule_until_it_is_dead(mak
         made += [clock.ms] * bridge.deliver_next(destination)
         clock.turn(1)
 
-    waits = [(later - earlier) / 1000 for earlier, later in zip(made, made[1:], strict=False)]
+    waits = [(later - earlier) / 1000 for earlier, later in pairwise(made)]
     assert len(made) == 3
     assert 5 <= waits[0] <= 7
     assert 60 <= waits[1] <= 67

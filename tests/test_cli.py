@@ -114,12 +114,12 @@ def test_check_shows_five_mistakes_in_five_lines_with_exit_78(serving):
         "    settings: {file: 3}\n"
     )
     done = serving.run("check")
+    what_to_do = "(`glycanbridge init` writes what is missing) and the reference has no default (:-...)"
 
     assert done.returncode == 78
     assert [line.removeprefix(f"{serving.config}:") for line in done.stdout.splitlines()] == [
         "2:11: receiver.listen: expected host:port, such as 127.0.0.1:8080; port 0 is any free one, got 'nowhere'",
-        f"3:13: receiver.secrets.0: the file {serving.folder}/not-there cannot be read (`glycanbridge init` writes what "
-        "is missing) and the reference has no default (:-...)",
+        f"3:13: receiver.secrets.0: the file {serving.folder}/not-there cannot be read {what_to_do}",
         "4:9: retry.trys: unknown key; did you mean 'tries'?",
         "7:13: destinations.a.plugin: no plugin 'recordre' is installed; did you mean 'recorder'?",
         "10:22: destinations.b.settings.file: expected a path, got 3",

@@ -64,8 +64,7 @@ def test_many_at_once_are_each_kept_exactly_once(journal):
     recorded = []
 
     def send() -> None:
-        for each in bodies:
-            recorded.append(journal.record(each))
+        recorded.extend(journal.record(each) for each in bodies)
 
     threads = [threading.Thread(target=send) for _ in range(16)]
     for thread in threads:

@@ -56,7 +56,7 @@ def test_a_good_plugin_is_found_with_its_events_and_settings(packages):
         ("Broken = 3", "is not a class"),
         ("class Broken: ...", "has no hook for any event"),
         (GOOD + "    Settings = dict", "Settings is not a pydantic model"),
-        (GOOD.replace("on_report_ready", "on_report_redy"), "on_report_redy is not a hook; did you mean 'on_report_ready'?"),
+        (GOOD.replace("on_report_ready", "on_report_redy"), "not a hook; did you mean 'on_report_ready'?"),
         (GOOD.replace("    @hookimpl\n", ""), "on_report_ready looks like a hook; mark it with @hookimpl"),
         (GOOD + "    def on_kit_recieved(self, event): ...", "on_kit_recieved looks like a hook"),
         (GOOD.replace("delivery)", "parcel)"), "parcel"),

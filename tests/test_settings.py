@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
+from glycanbridge.events import EVENT_TYPES
 from glycanbridge.problems import validate
 from glycanbridge.settings import LocalPath, json_schema, load, warnings
 
@@ -95,6 +96,8 @@ def test_what_is_left_out_has_the_documented_default(write):
 
 def test_every_mistake_is_told_at_once_with_line_and_column(told):
     """In the order of the file; each says what was expected and what came."""
+    types = ", ".join(EVENT_TYPES)
+
     assert told(
         """\
         receiver:
@@ -124,8 +127,7 @@ def test_every_mistake_is_told_at_once_with_line_and_column(told):
         "8:10: retry.tries: expected an integer, got 'many'",
         "10:3: destinations.bad_name: expected it to match pattern '^[A-Za-z0-9][A-Za-z0-9-]{0,63}$', got 'bad_name'",
         "11:3: destinations.ops.plugin: is missing",
-        "12:14: destinations.ops.events.0: expected one of order-status-changed, assignment-status-changed, "
-        "kit-received, report-ready, got 'report-redy'; did you mean 'report-ready'?",
+        f"12:14: destinations.ops.events.0: expected one of {types}, got 'report-redy'; did you mean 'report-ready'?",
         "13:17: destinations.ops.practices.0: expected text, got 67890 without quotes",
         "14:16: destinations.ops.isolation: expected one of process, thread, got 'proces'; did you mean 'process'?",
         "15:13: destinations.ops.retry.schedul_s: unknown key; did you mean 'schedule_s'?",
@@ -144,7 +146,10 @@ def test_every_mistake_is_told_at_once_with_line_and_column(told):
         ("just text", "1:1: expected a mapping"),
         ("receiver: *nowhere", "not YAML: "),
         ("receiver: &a {secrets: &b [x]}", "1:1: receiver: anchors and aliases are not taken here"),
-        ("receiver: !!python/object:os.system x", "1:11: receiver: the tag 'python/object:os.system' is not taken here"),
+        (
+            "receiver: !!python/object:os.system x",
+            "1:11: receiver: the tag 'python/object:os.system' is not taken here",
+        ),
         ("receiver: !secret x", "1:11: receiver: the tag '!secret' is not taken here"),
         ("", "1:1: receiver: is missing"),
     ],

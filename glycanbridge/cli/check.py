@@ -52,6 +52,8 @@ def _show(settings: Settings, destinations: Destinations) -> None:
     for each in destinations.values():
         if not each.enabled:
             click.echo(f"{each.name} is disabled: it takes nothing new, and what it is owed waits")
+    if any(each.settings.isolation == "process" for each in destinations.values()):
+        click.echo("isolation: process is not available in this version: plugins run in threads of the bridge")
     for line in warnings(settings):
         click.echo(f"warning: {line}")
 

@@ -81,9 +81,7 @@ class SqliteJournal(SqliteQuestions):
     cannot be opened now.
     """
 
-    def __init__(
-        self, path: Path, *, clock: Clock = wall_clock, wait_s: float = WAIT_S, serves: bool = True
-    ) -> None:
+    def __init__(self, path: Path, *, clock: Clock = wall_clock, wait_s: float = WAIT_S, serves: bool = True) -> None:
         """`serves`: claims deliveries, and so must be the only one that does; waits are in seconds."""
         self._clock = clock
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"

@@ -1,0 +1,258 @@
+"""The house is as its plan says: layers, sizes, names, hooks, the picture of a delivery's life, plugins alike."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import glycanbridge
+from glycanbridge.delivery import TRANSITIONS, State
+from glycanbridge.events import EVENT_TYPES
+from glycanbridge.hookspecs import Hooks, hook_name
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "glycanbridge"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PLUGINS = sorted(each for each in (ROOT / "plugins").iterdir() if (each / "pyproject.toml").exists())
+PLUGIN_MODULES = [module for plugin in PLUGINS for module in sorted(plugin.glob("glycanbridge_*.py"))]
+HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
+
+HOMES = {
+    "apsw": {"journals"},
+    "click": {"cli"},
+    "falcon": {"receiver"},
+    "filelock": {"journals"},
+    "pluggy": {"hookspecs", "plugins"},
+    "pydantic": {"events", "settings", "problems", "plugins"},
+    "pydantic_core": {"problems"},
+    "ruamel": {"bridge_yaml"},
+    "structlog": {"logs"},
+    "tenacity": {"retry"},
+    "waitress": {"http_server"},
+}
+
+
+def name_of(module: Path) -> str:
+    """A module's path from the root."""
+    return str(module.relative_to(ROOT))
+
+
+def tree(module: Path) -> ast.Module:
+    """What is written in a module."""
+    return ast.parse(module.read_text(encoding="utf-8"))
+
+
+def functions(module: Path) -> list[ast.FunctionDef]:
+    """Every function and method of a module."""
+    return [node for node in ast.walk(tree(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def imports(module: Path) -> set[str]:
+    """What a module imports, by full name."""
+    found = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def tracked() -> list[Path]:
+    """Every text file that is committed or about to be."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("this is no git checkout")
+    return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_a_room_imports_only_from_the_rooms_below_it():
+    """import-linter holds the layers, exhaustively."""
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("module", [*MODULES, *PLUGIN_MODULES], ids=name_of)
+def test_a_room_is_small(module):
+    """About 300 lines at the most, functions of about 30."""
+    lengths = {each.name: each.end_lineno - each.lineno + 1 for each in functions(module)}
+
+    assert len(module.read_text().splitlines()) <= 310
+    assert {name: length for name, length in lengths.items() if length > 45} == {}
+
+
+def test_the_whole_system_fits_on_a_page_or_two():
+    """`bridge.py` stays short: two methods."""
+    (bridge,) = [node for node in tree(PACKAGE / "bridge.py").body if getattr(node, "name", "") == "Bridge"]
+    public = [each.name for each in bridge.body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"]
+
+    assert public == ["accept", "deliver_next"]
+    assert len((PACKAGE / "bridge.py").read_text().splitlines()) <= 100
+
+
+def test_no_room_has_a_name_that_says_nothing():
+    """Nor a lazy import, nor a knot for type checkers alone."""
+    empty = {"utils", "helpers", "common", "base", "manager", "misc"}
+
+    assert [name_of(each) for each in MODULES if each.stem in empty] == []
+    assert [name_of(each) for each in MODULES if "TYPE_CHECKING" in each.read_text()] == []
+    inside = {
+        f"{name_of(module)}:{node.lineno}"
+        for module in MODULES
+        for function in functions(module)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert inside == set()
+
+
+def test_every_dependency_has_one_home():
+    """Whoever replaces one knows where to look."""
+    found = {name: set() for name in HOMES}
+    for module in MODULES:
+        room = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for imported in imports(module):
+            top = imported.split(".")[0]
+            if top in found:
+                found[top].add(room)
+
+    assert found == HOMES
+
+
+@pytest.mark.parametrize("module", [*MODULES, *PLUGIN_MODULES], ids=name_of)
+def test_every_public_name_has_a_docstring(module):
+    """And every module opens with a sentence."""
+    whole = tree(module)
+    missing = [] if ast.get_docstring(whole) else ["the module itself"]
+    scopes = [whole, *(node for node in whole.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")]
+    for scope in scopes:
+        named = [node for node in scope.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        missing += [node.name for node in named if node.name[0] != "_" and not ast.get_docstring(node)]
+
+    assert missing == []
+
+
+def test_the_public_names_are_a_dozen_and_all_there():
+    """The stub for type checkers, the table and `__all__` say the same."""
+    stub = {alias.asname for node in ast.parse((PACKAGE / "__init__.pyi").read_text()).body for alias in node.names}
+
+    assert stub == set(glycanbridge.__all__) == set(glycanbridge._ROOMS)
+    assert len(stub) <= 16
+    assert all(getattr(glycanbridge, name) is not None for name in stub)
+    assert set(dir(glycanbridge)) >= stub
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = glycanbridge.nothing
+
+
+def test_every_event_type_has_its_hook():
+    """A hook's name is mechanical."""
+    assert [name for name in HOOKS if name.startswith("on_")] == [hook_name(each) for each in EVENT_TYPES]
+
+
+@pytest.mark.parametrize("hook", list(HOOKS))
+def test_every_hook_is_documented_and_tested(hook):
+    """With its arguments as they are, in the page for authors."""
+    code = HOOKS[hook].__code__
+    arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
+    tests = "".join(each.read_text() for each in (ROOT / "tests").glob("*.py"))
+
+    assert f"`{hook}({arguments})`" in (ROOT / "docs" / "plugins.md").read_text()
+    assert f"def {hook}(self" in tests
+    assert HOOKS[hook].__doc__
+
+
+def test_every_public_name_is_in_the_page_for_authors():
+    """What may be imported is what is explained."""
+    page = (ROOT / "docs" / "plugins.md").read_text()
+
+    assert [name for name in glycanbridge.__all__ if not re.search(rf"\b{name}\b", page)] == []
+
+
+def test_the_picture_of_a_deliverys_life_is_the_table():
+    """Paste what this prints into `docs/architecture.md` when the table changes."""
+    moves = [f"    {start} --> {to}: {what}" for (start, what), to in TRANSITIONS.items()]
+    picture = "\n".join(["stateDiagram-v2", f"    [*] --> {State.PENDING}", *moves])
+
+    shown = re.search(r"```mermaid\n(.*?)\n```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)[1]
+    assert sorted(shown.splitlines()) == sorted(picture.splitlines())
+
+
+def test_the_database_knows_the_same_states():
+    """Its CHECKs repeat them."""
+    (first,) = (PACKAGE / "journals" / "migrations" / "sqlite").glob("0001_*.sql")
+    told = re.search(r"CHECK \(state IN \((.*?)\)\)", first.read_text())[1]
+
+    assert re.findall(r"'(\w+)'", told) == [each.value for each in State]
+
+
+def test_every_room_is_on_the_plan():
+    """`docs/architecture.md` names each, with what it is for."""
+    plan = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {each.relative_to(PACKAGE).parts[0] for each in MODULES} - {"__init__.py"}
+
+    assert [room for room in rooms if f"`{room}`" not in plan and f"`{room}/`" not in plan] == []
+
+
+def test_every_module_has_its_tests():
+    """One file for each, or the file that tests it from outside."""
+    elsewhere = {
+        "bridge_yaml": "settings", "problems": "settings", "server": "story", "hookspecs": "plugins",
+        "errors": "events", "journals": "journals_sqlite",
+    }  # fmt: skip
+    rooms = {each.relative_to(PACKAGE).parts[0].removesuffix(".py") for each in MODULES} - {"__init__", "__main__"}
+    missing = {room for room in rooms if not (ROOT / "tests" / f"test_{elsewhere.get(room, room)}.py").exists()}
+
+    assert missing == set()
+
+
+def test_every_test_says_why_it_is_there():
+    """Its name is a sentence, its docstring the reason."""
+    files = [*(ROOT / "tests").glob("test_*.py"), *(ROOT / "plugins").glob("*/tests/test_*.py")]
+    silent = [
+        f"{name_of(module)}: {each.name}"
+        for module in files
+        for each in functions(module)
+        if each.name.startswith("test_") and not ast.get_docstring(each)
+    ]
+
+    assert silent == []
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda each: each.name)
+def test_plugins_are_alike(plugin):
+    """Reading one is reading all: the same files, names and headings, and only our public names imported."""
+    module = f"glycanbridge_{plugin.name}"
+    readme = (plugin / "README.md").read_text()
+    project = (plugin / "pyproject.toml").read_text()
+    (code,) = [*plugin.glob(f"{module}.py"), *plugin.glob(f"{module}/__init__.py")]
+    ours = {each for each in imports(code) if each.split(".")[0] == "glycanbridge"}
+
+    assert f'name = "glycanbridge-{plugin.name}"' in project
+    assert f'{plugin.name} = "{module}:{plugin.name.capitalize()}"' in project
+    assert list((plugin / "tests").glob("test_*.py"))
+    assert {"## Settings", "## When it fails"} <= set(readme.splitlines())
+    assert ours <= {f"glycanbridge.{name}" for name in glycanbridge.__all__}
+    assert f"-e plugins/{plugin.name}" in (ROOT / "requirements.txt").read_text()
+
+
+def test_the_core_imports_no_plugin():
+    """Ours enter by the same door as a stranger's."""
+    assert [name_of(each) for each in MODULES if any(name.startswith("glycanbridge_") for name in imports(each))] == []
+
+
+def test_nothing_that_is_committed_names_this_machine_or_a_registrys_host():
+    """Nor is there a lock file that would."""
+    names = {"uv.lock", "poetry.lock", "package-lock.json", "yarn.lock"}
+    hosts = re.compile("pythonhosted" + r"|pypi\.org|registry\.npmjs|deb\.debian|/work/|/root/")
+    files = [each for each in tracked() if each != Path(__file__)]
+
+    assert [name_of(each) for each in files if each.name in names or each.name.startswith("pylock")] == []
+    assert [name_of(each) for each in files if hosts.search(each.read_text(encoding="utf-8", errors="ignore"))] == []
