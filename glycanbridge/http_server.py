@@ -6,6 +6,7 @@ It leans on classes of waitress 3.0 that subclassing is the only way to: `tests/
 from __future__ import annotations
 
 import json
+import logging
 import select
 import socket
 import time
@@ -43,6 +44,8 @@ class HttpServer:
         self._listening = listening
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
+        # It warns for each request that waits for a thread: in a burst that is every one, and the log fills the disk.
+        self._dispatcher.queue_logger.setLevel(logging.ERROR)
         adjustments = _adjustments(listening, max_body_bytes)
         address = (listening.family, listening.type, listening.proto, listening.getsockname())
         self._dispatcher.set_thread_count(adjustments.threads)

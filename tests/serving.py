@@ -167,7 +167,8 @@ class Serving:
     @property
     def environ(self) -> dict[str, str]:
         """The environment in which the folder's plugins are installed."""
-        return os.environ | {"PYTHONPATH": str(self.packages), "GLYCANBRIDGE_CONFIG": str(self.config)}
+        path = os.pathsep.join(filter(None, [str(self.packages), os.environ.get("PYTHONPATH")]))
+        return os.environ | {"PYTHONPATH": path, "GLYCANBRIDGE_CONFIG": str(self.config)}
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ours to its end."""

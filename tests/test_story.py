@@ -173,6 +173,7 @@ def test_a_journal_that_cannot_commit_is_503_until_it_can(serving):
     serving.configure(TAKE)
     with served(serving):
         other = apsw.Connection(str(serving.folder / "var" / "journal.db"))
+        other.set_busy_timeout(5000)
         other.execute("BEGIN IMMEDIATE")
         refused = serving.post(sample())
         not_ready = serving.ask(request(b"", method="GET", path="/readyz"))

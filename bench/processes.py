@@ -1,0 +1,111 @@
+"""Subprocesses on a core of their own: started, looked at, and ended whatever happens."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+LISTENING = "listening on "
+END_S = 20.0
+"""How long a subprocess may take to end in order after SIGTERM."""
+
+Process = subprocess.Popen[str]
+
+
+class Failed(Exception):
+    """A subprocess did not do what it was started for."""
+
+
+class Cores(NamedTuple):
+    """The core of the server and the core of the load; `None`: any."""
+
+    server: int | None
+    load: int | None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether each has a core of its own."""
+        return self.server is not None
+
+
+def cores(*, free: bool) -> Cores:
+    """One core for the server and another one for the load, where the system has both and can pin a process."""
+    if free or not hasattr(os, "sched_getaffinity"):
+        return Cores(None, None)
+    allowed = sorted(os.sched_getaffinity(0))
+    return Cores(allowed[0], allowed[-1]) if len(allowed) > 1 else Cores(None, None)
+
+
+@contextmanager
+def running(module: str, *arguments: str, core: int | None, errors: Path) -> Iterator[Process]:
+    """`python -m module arguments` from the repository's root, its stderr added to the file `errors`; ended after."""
+    with errors.open("ab") as stderr, _on(core):
+        command = [sys.executable, "-m", module, *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+@contextmanager
+def serving(module: str, arguments: Sequence[str], *, core: int | None, errors: Path) -> Iterator[tuple[Process, str]]:
+    """A server that runs, and its URL. Raises `Failed` with what it wrote to stderr if it does not come to listen."""
+    with running(module, *arguments, core=core, errors=errors) as process:
+        if process.stdout is None:
+            raise Failed(f"{module}: no stdout")
+        line = process.stdout.readline().strip()
+        if not line.startswith(LISTENING):
+            process.wait(END_S)
+            raise Failed(f"{module}: expected {LISTENING!r}, got {line!r}\n{errors.read_text(encoding='utf-8')}")
+        yield process, line.removeprefix(LISTENING)
+
+
+def cpu_s(pid: int) -> float | None:
+    """CPU seconds of the process so far, user and system, all threads; `None` on a system without /proc."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    after_name = told.rpartition(")")[2].split()  # proc(5): fields 14 and 15 of all, the first here is the third
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float | None:
+    """The most memory that the process has held so far (VmHWM, shared pages too), in MB of 1,000,000 bytes."""
+    try:
+        told = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in told.splitlines() if line.startswith("VmHWM:")), None)
+    return None if kib is None else int(kib) * 1024 / 1e6
+
+
+@contextmanager
+def _on(core: int | None) -> Iterator[None]:
+    """What is started in here runs on `core`: a child has its parent's affinity, with all its threads."""
+    if core is None or sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _end(process: Process) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
