@@ -14,8 +14,12 @@ import structlog
 
 
 def set_up_logs(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> None:
-    """Send every log record to `stream`: pretty if it is a terminal, else as JSON with `time`, `level`, `logger`."""
+    """Send every log record to `stream`: for people if it is a terminal, else as JSON.
+
+    Each line has `message`, `level`, `logger` and `time`, and what was given as `extra`.
+    """
     before: list[structlog.typing.Processor] = [
+        structlog.processors.EventRenamer("message"),  # a name that `extra` cannot take: logging itself refuses it
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
@@ -23,7 +27,7 @@ def set_up_logs(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> No
         _without_nothing,
     ]
     tail: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(timestamp_key="time")]
+        [structlog.dev.ConsoleRenderer(timestamp_key="time", event_key="message")]
         if stream.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]  # ASCII: forges no second line
     )

@@ -75,8 +75,9 @@ def _problem(model: type[BaseModel], error: ErrorDetails, source: BridgeYaml, lo
     got = f"got {_shown(error['input'], here, source)}"
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-        near = did_you_mean(str(error["input"]), allowed)
-        return source.problem(here, f"expected one of {', '.join(allowed)}, {got}{near}")
+        near = difflib.get_close_matches(str(error["input"]), allowed, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return source.problem(here, f"expected one of {', '.join(map(repr, allowed))}, {got}{hint}")
     if kind == "string_type" and isinstance(error["input"], int | float):
         got += " without quotes"
     return source.problem(here, f"{_expected(error)}, {got}", at_key=at_key)
@@ -122,8 +123,7 @@ def _keys_at(schema: dict[str, Any], loc: Loc) -> set[str]:
     for part in loc:
         inner = node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part)
         if inner is None:
-            patterns = node.get("patternProperties", {})
-            inner = next(iter(patterns.values()), node.get("additionalProperties"))
+            inner = node.get("additionalProperties")
         if not isinstance(inner, dict):
             return set()
         node = resolve(inner)

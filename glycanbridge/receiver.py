@@ -110,7 +110,7 @@ class Webhook:
             log.error("answered 503: %s", error)  # noqa: TRY400 (a full disk is no fault of the program's)
             raise _unavailable() from None
         if accepted.status != "accepted":
-            log.info(accepted.status, extra={"event": accepted.id})
+            log.info(accepted.status, extra={"event_id": accepted.id})
         resp.data = b'{"status":"%b","id":"%b"}' % (accepted.status.encode(), accepted.id.encode())
         resp.content_type = falcon.MEDIA_JSON
 

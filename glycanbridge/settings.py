@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from glycanbridge.errors import SettingsError
 from glycanbridge.events import EventType
 from glycanbridge.problems import validate
 
-DESTINATION_NAME = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"
+DESTINATION_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
 VENDORS_SECRET_LENGTH = 32
 """What the vendor's page calls for: "your-secure-32-character-or-longer-secret"."""
 PUBLISHED_SECRETS = {"your-secure-32-character-or-longer-secret", "test-secret-key-for-development"}
@@ -41,6 +42,13 @@ def _address(listen: str) -> str:
 
 LocalPath = Annotated[Path, AfterValidator(_in_folder)]
 """A path for settings models, a plugin's too: relative ones are taken from the folder of `bridge.yaml`."""
+
+
+def _name(name: str) -> str:
+    if re.fullmatch(DESTINATION_NAME, name) is None:
+        raise ValueError("expected a name of letters, digits and '-', at most 64 of them")
+    return name
+
 
 Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 
@@ -121,7 +129,7 @@ class Settings(_Strict):
     dead_letters: LocalPath = Field(Path("var/dead-letters"), validate_default=True)
     """The directory of dead letters."""
     retry: RetrySettings = RetrySettings()
-    destinations: dict[Annotated[str, Field(pattern=DESTINATION_NAME)], DestinationSettings] = {}
+    destinations: dict[Annotated[str, AfterValidator(_name)], DestinationSettings] = {}
 
     def retry_of(self, destination: str) -> RetrySettings:
         """The retries of one destination: its own where it has them, else the default."""
@@ -173,7 +181,7 @@ def json_schema(plugins: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
         if own.get("required"):
             rule["then"]["required"] = ["settings"]
         destination["allOf"].append(rule)
-    schema["properties"]["destinations"]["additionalProperties"] = False  # a name that does not fit the pattern
+    schema["properties"]["destinations"]["propertyNames"] = {"pattern": f"^{DESTINATION_NAME}$"}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "bridge.yaml"
     return dict(_with_references(schema))

@@ -269,6 +269,10 @@ def test_tables_are_for_people_and_say_so_when_there_is_nothing(story):
     shown = story.run("events", "show", story.ids[1])
 
     assert done.stdout.splitlines()[0].split()[:2] == ["ID", "TYPE"]
+    assert story.run("events", "show", done.stdout.splitlines()[1].split()[0]).returncode == 0
+    assert story.run("deliveries", "list").stdout.splitlines()[1].split()[0] in {
+        f"{story.ids[1][:12]}:{name}" for name in ("good", "bad")
+    }
     assert len(done.stdout.splitlines()) == 3
     assert (nothing.stdout, nothing.stderr) == ("", "no such events\n")
     assert "glycanAge" in shown.stdout

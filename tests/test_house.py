@@ -64,9 +64,8 @@ def imports(module: Path) -> set[str]:
 
 
 def tracked() -> list[Path]:
-    """Every text file that is committed or about to be."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    """Every file that git knows of."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip("this is no git checkout")
     return [ROOT / name for name in done.stdout.splitlines() if (ROOT / name).is_file()]

@@ -26,11 +26,11 @@ def lines():
 
 def test_a_record_is_a_line_of_json_with_its_extras(lines):
     """Whoever's it is; what is `None` is left out."""
-    logging.getLogger("somebodys.plugin").warning("took %s", "long", extra={"delivery": "e:a", "error": None})
+    logging.getLogger("somebodys.plugin").warning("took %s", "long", extra={"event": "e", "error": None})
 
     (told,) = lines()
     assert told.pop("time").endswith("Z")
-    assert told == {"event": "took long", "level": "warning", "logger": "somebodys.plugin", "delivery": "e:a"}
+    assert told == {"message": "took long", "level": "warning", "logger": "somebodys.plugin", "event": "e"}
 
 
 def test_a_value_can_forge_no_second_line(lines):
@@ -38,7 +38,7 @@ def test_a_value_can_forge_no_second_line(lines):
     logging.getLogger("x").error('a\n{"level": "info"}\x1b[2J\u2028é')
 
     (told,) = lines()
-    assert told["event"].startswith("a\n{")
+    assert told["message"].startswith("a\n{")
 
 
 def test_a_traceback_stays_within_its_line(lines):
@@ -59,4 +59,4 @@ def test_warnings_and_levels(lines):
         warnings.simplefilter("always")
         warnings.warn("old", DeprecationWarning, stacklevel=1)
 
-    assert ["old" in each["event"] for each in lines()] == [True]
+    assert ["old" in each["message"] for each in lines()] == [True]

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from glycanbridge.cli.options import config_option, filter_options, json_option, read_settings
-from glycanbridge.cli.tables import iso, show_row, show_rows
+from glycanbridge.cli.tables import iso, short, show_row, show_rows
 from glycanbridge.journal import AttemptRow, DeliveryRow, Filter
 from glycanbridge.journals import open_questions
 
@@ -28,6 +28,8 @@ def list_deliveries(config: Path, *, as_json: bool, which: Filter) -> None:
     """List deliveries, the newest first."""
     with closing(open_questions(read_settings(config)[0].journal)) as questions:
         rows = [delivery_row(each) for each in questions.deliveries(which)]
+    if not as_json:
+        rows = [row | {"id": f"{short(row['event_id'])}:{row['destination']}"} for row in rows]
     columns = ("id", "event_type", "state", "attempts", "due_at", "last_error")
     show_rows(rows, as_json=as_json, columns=columns, nothing="no such deliveries")
 

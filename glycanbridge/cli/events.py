@@ -11,7 +11,7 @@ import click
 
 from glycanbridge.cli.deliveries import delivery_row
 from glycanbridge.cli.options import config_option, filter_options, json_option, read_settings
-from glycanbridge.cli.tables import iso, show_row, show_rows
+from glycanbridge.cli.tables import iso, short, show_row, show_rows
 from glycanbridge.journal import EventRow, Filter, Questions
 from glycanbridge.journals import open_questions
 
@@ -29,6 +29,8 @@ def list_events(config: Path, *, as_json: bool, which: Filter) -> None:
     """List events, the newest first."""
     with closing(open_questions(read_settings(config)[0].journal)) as questions:
         rows = [_event_row(each) for each in questions.events(which)]
+    if not as_json:
+        rows = [row | {"id": short(row["id"])} for row in rows]
     columns = ("id", "type", "received_at", "practice_id", "kit_code", "state")
     show_rows(rows, as_json=as_json, columns=columns, nothing="no such events")
 
