@@ -248,6 +248,11 @@ def test_dead_letters_are_listed_and_shown(story):
     assert row["body"]
     assert len(story.rows("dead-letters", "list", "--destination", "bad")) == 1
     assert len(story.rows("dead-letters", "list", "--limit", "1")) == 1
+    for which in (("--kit", "KIT001234"), ("--type", "report-ready"), ("--state", "dead", "--destination", "bad")):
+        assert [each["kind"] for each in story.rows("dead-letters", "list", *which)] == ["delivery"]
+    for which in (("--kit", "KIT1"), ("--type", "kit-received"), ("--state", "pending"), ("--until", "1d")):
+        assert story.rows("dead-letters", "list", *which) == []
+    assert len(story.rows("dead-letters", "list", "--since", "1d")) == 2
 
 
 def test_what_is_owed_where_is_a_table(story):

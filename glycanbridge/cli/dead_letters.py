@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from glycanbridge.cli.options import config_option, json_option, read_settings
+from glycanbridge.cli.options import config_option, filter_options, json_option, read_settings
 from glycanbridge.cli.tables import show_row, show_rows
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
+from glycanbridge.delivery import State
+from glycanbridge.errors import ParseError
+from glycanbridge.events import parse
+from glycanbridge.journal import Filter
 
 
 @click.group
@@ -21,18 +26,17 @@ def command() -> None:
 @command.command("list")
 @config_option
 @json_option
-@click.option("--destination", help="Owed to this destination.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
-def list_letters(config: Path, *, as_json: bool, destination: str | None, limit: int) -> None:
+@filter_options
+def list_letters(config: Path, *, as_json: bool, which: Filter) -> None:
     """List dead letters, the newest first. A damaged file is told on stderr."""
     rows = []
     for letter in DeadLetters(read_settings(config)[0].dead_letters).letters():
         if not isinstance(letter, DeadLetter):
             click.echo(str(letter), err=True)
-        elif destination in {None, letter.destination}:
+        elif _fits(letter, which):
             rows.append(_row(letter))
     columns = ("id", "kind", "destination", "reason", "died_at", "attempts")
-    show_rows(rows[: -limit - 1 : -1], as_json=as_json, columns=columns, nothing="no dead letters")
+    show_rows(rows[: -which.limit - 1 : -1], as_json=as_json, columns=columns, nothing="no dead letters")
 
 
 @command.command("show")
@@ -44,6 +48,25 @@ def show_letter(letter_id: str, config: Path, *, as_json: bool) -> None:
     letter = DeadLetters(read_settings(config)[0].dead_letters).load(letter_id)
     more = {"plugin": letter.plugin, "received_at": letter.received_at}
     show_row(_row(letter) | more | {"body": letter.body.decode("utf-8", "backslashreplace")}, as_json=as_json)
+
+
+def _fits(letter: DeadLetter, which: Filter) -> bool:
+    received_at = int(datetime.fromisoformat(letter.received_at).timestamp() * 1000)
+    return (
+        which.destination in {None, letter.destination}
+        and which.state in {None, State.DEAD}
+        and (which.since is None or received_at >= which.since)
+        and (which.until is None or received_at < which.until)
+        and ((which.type is None and which.kit is None) or _is_about(letter.body, which))
+    )
+
+
+def _is_about(body: bytes, which: Filter) -> bool:
+    try:
+        event = parse(body)
+    except ParseError:  # what is not understood is of no type and of no kit
+        return False
+    return which.type in {None, event.type} and (which.kit is None or which.kit in event.kit_codes)
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:

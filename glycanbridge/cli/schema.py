@@ -6,12 +6,14 @@ import json
 
 import click
 
+from glycanbridge.cli.options import config_option
 from glycanbridge.plugins import installed_plugins
 from glycanbridge.settings import json_schema
 
 
 @click.command
-def command() -> None:
+@config_option
+def command(config: object) -> None:  # noqa: ARG001 (every command takes -c)
     """Print the JSON Schema of bridge.yaml, the settings of the installed plugins included.
 
     Save it beside the file, `glycanbridge schema > bridge.schema.json`: editors find it by the file's first line.
