@@ -182,17 +182,17 @@ class _Channel(HTTPChannel):
     def overdue(self, deadline_s: float) -> bool:
         return (self.request is not None or self.lingering) and time.monotonic() - self.began_at > deadline_s
 
-    # A sender in the middle of a body that is too large gets a reset instead of the 413 if we just close: so we end
-    # our side, read on and throw away until it has closed, or its deadline has come.
+    # A sender in the middle of a body that is too large gets a reset instead of the 413 if we just close: so we send
+    # the answer, end our side, read on and throw away until the sender has closed, or its deadline has come.
 
     def handle_write(self) -> None:
-        if self.lingers and self.close_when_flushed and not self.total_outbufs_len:
-            self.close_when_flushed, self.lingers, self.lingering = False, False, True
-            self.request = None
-            if self.socket is not None:
-                self.socket.shutdown(socket.SHUT_WR)
+        if not (self.lingers and self.close_when_flushed) or self.will_close:
+            super().handle_write()
             return
-        super().handle_write()
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and self.socket is not None:
+            self.socket.shutdown(socket.SHUT_WR)
+            self.close_when_flushed, self.lingering = False, True
 
     def readable(self) -> bool:
         return self.lingering or bool(super().readable())

@@ -166,7 +166,8 @@ def test_waitress_is_as_we_lean_on_it():
     channel, server = waitress.channel.HTTPChannel, waitress.server.TcpWSGIServer
     names = {
         channel: ("parser_class", "error_task_class", "received", "handle_write", "handle_read", "readable",
-                  "close_when_flushed", "will_close", "total_outbufs_len", "request"),
+                  "close_when_flushed", "will_close", "total_outbufs_len", "request", "_flush_exception",
+                  "_flush_some"),
         server: ("channel_class", "maintenance", "accept_connections", "del_channel", "pull_trigger"),
         waitress.task.ThreadedTaskDispatcher: ("set_thread_count", "shutdown"),
     }  # fmt: skip
