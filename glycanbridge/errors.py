@@ -7,6 +7,7 @@ GlycanBridgeError
 ├── ParseError                a signed body that is not an event we understand
 ├── JournalError              the journal
 │   ├── JournalUnavailable        cannot commit now; trying again later may help
+│   ├── JournalMissing            has not been made yet: nothing was received so far
 │   └── JournalUnusable           cannot be used by this program at all; trying again will not help
 ├── DeadLetterError           a dead letter that cannot be read or written
 ├── PluginError               an installed plugin that cannot be used
@@ -71,6 +72,10 @@ class JournalError(GlycanBridgeError):
 
 class JournalUnavailable(JournalError):
     """The journal cannot commit now (disk full, locked, away, closing); nothing was kept, trying again may help."""
+
+
+class JournalMissing(JournalError):
+    """There is no journal to ask: the bridge has not served yet."""
 
 
 class JournalUnusable(JournalError):

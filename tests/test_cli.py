@@ -137,6 +137,27 @@ def test_check_online_lets_plugins_talk_to_their_far_side(serving):
     assert "all: the far side refuses us" in done.stdout
 
 
+def test_check_tells_of_a_plugin_that_cannot_be_used(serving):
+    """With the line in bridge.yaml, the package it comes from, and why."""
+    install_plugin(serving.packages, "broken", "import not_there")
+    serving.configure({"a": {"plugin": "broken"}})
+    done = serving.run("check")
+
+    assert done.returncode == 78
+    assert "destinations.a.plugin: the plugin 'broken' (glycanbridge-broken) cannot be used" in done.stdout
+    assert "No module named 'not_there'" in done.stdout
+
+
+def test_check_warns_of_a_weak_secret_and_tells_how_plugins_run(serving):
+    """Neither is a mistake: exit 0."""
+    serving.configure(TAKE, receiver={"secrets": ["test-secret-key-for-development"]})
+    done = serving.run("check")
+
+    assert done.returncode == 0
+    assert "warning: receiver.secrets: number 1 is printed on GlycanAge's page" in done.stdout
+    assert "isolation: process is not available in this version" in done.stdout
+
+
 def test_check_warns_of_an_event_that_the_plugin_has_no_hook_for(serving):
     """It would never be delivered."""
     code = """

@@ -9,7 +9,7 @@ import apsw
 import pytest
 from test_journal import DELIVERED, new_event
 
-from glycanbridge.errors import JournalUnavailable, JournalUnusable
+from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journal import Filter
 from glycanbridge.journals import migrations, open_journal, open_questions
 from glycanbridge.journals.sqlite import SqliteJournal
@@ -89,7 +89,7 @@ def test_what_is_no_journal_is_refused_and_left_alone(path):
 
 def test_there_is_nothing_to_ask_before_the_first_start(path):
     """The message says what makes one."""
-    with pytest.raises(JournalUnusable, match="glycanbridge serve"):
+    with pytest.raises(JournalMissing, match="glycanbridge serve"):
         open_questions(f"sqlite:///{path}")
     assert not path.exists()
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 
+import falcon.testing
 import pytest
 from serving import PATH, SECRET, request, sample, until
 
+from glycanbridge.errors import JournalUnavailable
+from glycanbridge.receiver import Readiness, create_app
 from glycanbridge.signature import sign
 
 
@@ -312,3 +315,55 @@ def test_none_of_it_left_a_traceback_or_a_500(server):
 
     assert "Traceback" not in log
     assert "answered 500" not in log
+
+
+@pytest.fixture
+def client(make_bridge):
+    """The application without a socket, over a bridge and a readiness that a test can break."""
+    bridge, readiness = make_bridge(), Readiness(lambda: None, lambda: True)
+    app = create_app(bridge, path=PATH, max_body_bytes=1000, readiness=readiness)
+    return falcon.testing.TestClient(app), bridge, readiness
+
+
+def test_a_fault_of_the_programs_own_is_a_500_that_tells_nobody_anything(client, monkeypatch, caplog):
+    """GlycanAge sends it again; the log has the place, and not the text, which may be a patient's."""
+    http, bridge, _ = client
+
+    def fails(_body, _signature):
+        raise ValueError("patient_123")
+
+    monkeypatch.setattr(bridge, "accept", fails)
+    answer = http.simulate_post(PATH, body=sample())
+
+    assert (answer.status_code, set(answer.json)) == (500, {"title", "description"})
+    assert "ValueError at test_receiver.py" in caplog.text
+    assert "patient_123" not in answer.text + caplog.text
+
+
+def test_readiness_says_what_is_in_the_way(client):
+    """Stopping, a dead lane, a journal that takes no writes; each is a 503."""
+
+    def refuses() -> None:
+        raise JournalUnavailable("the disk is full")
+
+    http, bridge, _ = client
+    stopping = Readiness(lambda: None, lambda: True)
+    stopping.stopping = True
+    for readiness, reason in [
+        (stopping, "stopping"),
+        (Readiness(lambda: None, lambda: False), "a lane has died"),
+        (Readiness(refuses, lambda: True), "the journal takes no writes"),
+    ]:
+        app = create_app(bridge, path=PATH, max_body_bytes=1000, readiness=readiness)
+        answer = falcon.testing.TestClient(app).simulate_get("/readyz")
+        assert (answer.status_code, answer.json["description"], answer.headers["retry-after"]) == (503, reason, "5")
+    assert http.simulate_get("/readyz").status_code == 200
+
+
+def test_readiness_looks_no_more_than_once_a_second(client):
+    """Each look costs a disk sync, and anybody may ask."""
+    looks = []
+    readiness = Readiness(lambda: looks.append(1), lambda: True)
+
+    assert [readiness.trouble() for _ in range(100)] == [""] * 100
+    assert len(looks) <= 2

@@ -10,7 +10,14 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.cli import WRONG_CONFIGURATION
 from glycanbridge.cli.options import config_option
 from glycanbridge.destinations import Destination, Destinations, open_destinations, problems_in
-from glycanbridge.errors import GlycanBridgeError, Problem, SettingsError, without_text
+from glycanbridge.errors import (
+    GlycanBridgeError,
+    JournalMissing,
+    JournalUnavailable,
+    Problem,
+    SettingsError,
+    without_text,
+)
 from glycanbridge.events import EVENT_TYPES
 from glycanbridge.journals import open_questions
 from glycanbridge.settings import Settings, load, warnings
@@ -61,7 +68,7 @@ def _show(settings: Settings, destinations: Destinations) -> None:
 def _state_of_journal(settings: Settings) -> str:
     try:
         open_questions(settings.journal).close()
-    except GlycanBridgeError as error:
+    except (JournalMissing, JournalUnavailable) as error:
         return f" ({error})"
     return ""
 

@@ -19,7 +19,10 @@ def open_journal(url: str, *, clock: Clock = wall_clock) -> Journal:
 
 
 def open_questions(url: str) -> Questions:
-    """The journal at `url` for reading alone, also while a bridge serves from it. Raises as `open_journal` does."""
+    """The journal at `url` for reading alone, also while a bridge serves from it.
+
+    Raises as `open_journal` does, and `JournalMissing` if there is none yet.
+    """
     return SqliteQuestions(_path(url))
 
 

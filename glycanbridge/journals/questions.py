@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from glycanbridge.delivery import State
-from glycanbridge.errors import JournalUnavailable, JournalUnusable
+from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journal import AttemptRow, DeliveryRow, EventRow, Filter, Owed
 from glycanbridge.journals import migrations
 
@@ -38,7 +38,7 @@ class SqliteQuestions:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise JournalUnusable(f"{path}: there is no journal yet; `glycanbridge serve` makes one")
+            raise JournalMissing(f"{path}: there is no journal yet; `glycanbridge serve` makes one")
         self.path = path
         self._lock = Lock()
         with _told(path):
