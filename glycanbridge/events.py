@@ -198,6 +198,9 @@ EventType = Literal["order-status-changed", "assignment-status-changed", "kit-re
 EVENT_TYPES: tuple[str, ...] = get_args(EventType)
 """The event types in the order of a kit's life."""
 
+_TYPE = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
+"""What may be an event type: it is told in logs and dead letters, so it must be nothing else."""
+
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(AnyEvent)
 
 
@@ -212,7 +215,8 @@ def parse(body: bytes) -> Event:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         if first["type"] == "union_tag_invalid":
-            raise ParseError(f"unknown event type {first['ctx']['tag'][:64]!r}") from None
+            tag = first["ctx"]["tag"]
+            raise ParseError(f"unknown event type {tag!r}" if _TYPE.fullmatch(tag) else "unknown event type") from None
         place = ".".join(str(part) for part in first["loc"] if part not in EVENT_TYPES)
         raise ParseError(f"{place}: {first['msg']}" if place else first["msg"]) from None
 

@@ -80,6 +80,8 @@ def _problem(model: type[BaseModel], error: ErrorDetails, source: BridgeYaml, lo
         return source.problem(here, f"expected one of {', '.join(map(repr, allowed))}, {got}{hint}")
     if kind == "string_type" and isinstance(error["input"], int | float):
         got += " without quotes"
+    if kind == "value_error" and _is_secret(here):
+        return source.problem(here, _expected(error))
     return source.problem(here, f"{_expected(error)}, {got}", at_key=at_key)
 
 
@@ -103,10 +105,14 @@ def _shown(value: object, loc: Loc, source: BridgeYaml) -> str:
         return f"a list of {len(value)}"
     if source.came_from_reference(loc):
         return "what the reference gave"
-    if _SECRET.search(".".join(map(str, loc))):
+    if _is_secret(loc):
         return "something else (not shown)"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _is_secret(loc: Loc) -> bool:
+    return _SECRET.search(".".join(map(str, loc))) is not None
 
 
 def _keys_at(schema: dict[str, Any], loc: Loc) -> set[str]:

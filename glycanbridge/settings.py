@@ -40,6 +40,12 @@ def _address(listen: str) -> str:
     return listen
 
 
+def _not_empty(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("expected a secret, and this one is empty: anybody could sign with it")
+    return secret
+
+
 LocalPath = Annotated[Path, AfterValidator(_in_folder)]
 """A path for settings models, a plugin's too: relative ones are taken from the folder of `bridge.yaml`."""
 
@@ -64,7 +70,7 @@ class ReceiverSettings(_Strict):
     """`host:port`; port 0 is any free port, printed at start."""
     path: str = Field("/webhooks/glycanage", pattern=r"^(/[A-Za-z0-9._~-]+)+$")
     """The path that GlycanAge posts to."""
-    secrets: tuple[SecretStr, ...] = Field(min_length=1)
+    secrets: tuple[Annotated[SecretStr, AfterValidator(_not_empty)], ...] = Field(min_length=1)
     """Any one of them may have signed: two during a rotation."""
     max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
     """A larger body is answered 413."""

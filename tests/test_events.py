@@ -128,6 +128,15 @@ def test_an_unknown_type_is_named():
         parse(sample(type="report-withdrawn"))
 
 
+@pytest.mark.parametrize("told", [{"patientId": "patient_123"}, "patient_123", ["KIT001234"], 123, "x" * 65, ""])
+def test_what_cannot_be_an_event_type_is_not_named(told):
+    """It might be a patient's value in the wrong place."""
+    with pytest.raises(ParseError, match=r"unknown event type|tag") as refused:
+        parse(sample(type=told))
+
+    assert str(told) not in str(refused.value) or told == ""
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_event_or_a_parse_error(body):
     """Nothing else comes out, whatever comes in."""

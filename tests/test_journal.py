@@ -230,6 +230,15 @@ def test_whoever_asked_is_told_what_new_deliveries_are_for(journal):
     assert told == [frozenset({"a", "b"})]
 
 
+def test_a_listener_that_fails_does_not_stop_the_journal(journal):
+    """It is the only thread that writes."""
+    journal.on_due(lambda due: due.not_there)
+
+    journal.record(new_event())
+
+    assert journal.record(new_event("kit-received")).duplicate is False
+
+
 def test_a_closed_journal_says_so(journal):
     """It loses nothing silently."""
     journal.record(new_event())

@@ -130,10 +130,12 @@ class SqliteJournal(SqliteQuestions):
         """Make sure that no other process serves from the file; then whatever is running was left by a dead one."""
         try:
             self._serving.acquire(blocking=False)
-        except Timeout:
+        except (Timeout, OSError) as error:
             super().close()
             self._connection.close()
-            raise JournalUnavailable(f"{path}: another bridge serves from this journal; stop that one first") from None
+            another = "another bridge serves from this journal; stop that one first"
+            reason = another if isinstance(error, Timeout) else f"its lock file cannot be used: {error}"
+            raise JournalUnavailable(f"{path}: {reason}") from error
         self._connection.execute("UPDATE deliveries SET due_at = ? WHERE state = 'running'", (self._clock(),))
 
     # What follows runs in the writer's thread, inside a transaction.

@@ -98,7 +98,10 @@ class Writer:
                     self._commit([ticket])
             for ticket in group:
                 ticket.done.release()
-            self._after_commit()
+            try:
+                self._after_commit()
+            except Exception:  # whoever listens must not end the only thread that writes
+                log.exception("a listener of the journal failed")
 
     def _next_group(self) -> tuple[list[_Ticket], bool]:
         group: list[_Ticket] = []
