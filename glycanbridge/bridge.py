@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import Delivery, Outcome, State, settle
 from glycanbridge.destinations import Destination, Destinations
-from glycanbridge.errors import DeadLetterError, ParseError
+from glycanbridge.errors import DeadLetterError, JournalUnavailable, ParseError
 from glycanbridge.events import event_id, parse
 from glycanbridge.journal import Journal, NewEvent
+from glycanbridge.retry import insist
 from glycanbridge.signature import verify
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,9 @@ class Bridge:
                 self._bury(destination, delivery, outcome)
             took_ms = int((time.monotonic() - started) * 1000)
             told = {"delivery": delivery.id, "attempt": delivery.attempt, "took_ms": took_ms, "error": outcome.error}
-            if not self.journal.settle(delivery, outcome, settlement, took_ms=took_ms):
+            # An outcome that is not written down is an attempt made twice: insist, as long as the claim holds.
+            keep = partial(self.journal.settle, delivery, outcome, settlement, took_ms=took_ms)
+            if not insist(keep, on=JournalUnavailable, for_s=destination.lease_s):
                 log.warning("outcome dropped: the lease was lost", extra=told)
             elif settlement.state is not State.DELIVERED:
                 log.warning("attempt failed: %s", settlement.state, extra=told)

@@ -24,7 +24,7 @@ Loc = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = {_TAG + "str", _TAG + "timestamp"}  # a date stays the text that was written
 _SCALAR_TAGS = {_TAG + name for name in ("int", "float", "bool", "null")}
-_REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<inside>[^}]*)\})")
+_REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<inside>[^}]*)\}|(?P<open>\{))")
 _INSIDE = re.compile(r"(?P<kind>env|file|credential):(?P<name>.*?)(?::-(?P<default>.*))?", re.DOTALL)
 
 
@@ -62,28 +62,25 @@ class BridgeYaml:
         return loc in self._referenced
 
     def _read(self) -> None:
-        text = ""
         try:
             text = self.file.read_text(encoding="utf-8-sig")
-            node = self._yaml.compose(text)
         except FileNotFoundError:
             return self._fail("no such file; `glycanbridge init` writes one, -c names another")
         except (OSError, UnicodeDecodeError) as error:
             return self._fail(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}")
+        try:
+            node = self._yaml.compose(text)
+            data = {} if node is None else self._build(node, ())
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self._keys[()] = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             hint = "; a ${...} inside [ ] or { } needs quotes" if "${" in text else ""
             return self._fail(f"not YAML: {error.problem or error.context}{hint}")
-        except YAMLError as error:
-            return self._fail(f"not YAML: {type(error).__name__}")
-        if node is None:
-            return None
-        data = self._build(node, ())
-        if isinstance(data, dict):
-            self.data = data
-        else:
-            self._fail("expected a mapping with `receiver:`, `journal:`, `destinations:` and so on")
+        except (YAMLError, RecursionError) as error:
+            return self._fail(f"not YAML that can be read: {type(error).__name__}")
+        if not isinstance(data, dict):
+            return self._fail("expected a mapping with `receiver:`, `journal:`, `destinations:` and so on")
+        self.data = data
         return None
 
     def _fail(self, message: str) -> None:
@@ -119,7 +116,11 @@ class BridgeYaml:
     def _build_scalar(self, node: Node, loc: Loc) -> Any:
         tag = str(node.tag)
         if tag in _SCALAR_TAGS:
-            return self._yaml.constructor.construct_object(node)
+            try:
+                return self._yaml.constructor.construct_object(node)
+            except ValueError:
+                self.problems.append(self.problem(loc, "this is no number that can be read"))
+                return None
         if tag not in _TEXT_TAGS:
             self.problems.append(self.problem(loc, f"the tag {tag.removeprefix(_TAG)!r} is not taken here"))
             return None
@@ -130,6 +131,9 @@ class BridgeYaml:
             if match["dollar"]:
                 return "$"
             self._referenced.add(loc)
+            if match["open"]:
+                self.problems.append(self.problem(loc, "a reference has no end: write }, or $$ for a dollar"))
+                return ""
             try:
                 return self._look_up(match["inside"])
             except ValueError as error:
@@ -141,9 +145,9 @@ class BridgeYaml:
     def _look_up(self, inside: str) -> str:
         form = _INSIDE.fullmatch(inside)
         if form is None:
-            raise ValueError(
-                f"${{{inside}}} is no reference: write ${{env:NAME}}, ${{env:NAME:-default}}, ${{file:path}} or "
-                "${credential:name}, and $$ for a dollar"
+            raise ValueError(  # without what stands there: it may be a password with a dollar in it
+                "this is no reference: write ${env:NAME}, ${env:NAME:-default}, ${file:path} or ${credential:name}, "
+                "and $$ for a dollar"
             )
         sources: dict[str, Callable[[str], str | None]] = {
             "env": self._environ.get,
@@ -166,7 +170,7 @@ class BridgeYaml:
 
     def _file(self, name: str) -> str | None:
         try:
-            return (self.folder / name).read_text(encoding="utf-8").rstrip("\r\n")
+            return (self.folder / name).read_text(encoding="utf-8-sig").rstrip("\r\n")  # Windows's tools add a BOM
         except (OSError, UnicodeDecodeError):
             return None
 

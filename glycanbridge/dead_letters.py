@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
+from threading import Lock
 from typing import Any, Literal
 
 from glycanbridge.delivery import Clock, Delivery, wall_clock
@@ -48,6 +50,13 @@ class DeadLetters:
     def __init__(self, directory: Path, *, clock: Clock = wall_clock) -> None:
         self.directory = directory
         self._clock = clock
+        self._writing = Lock()
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half written: nothing of it was ever acknowledged."""
+        with suppress(OSError):
+            for partial in self.directory.glob("*.partial"):
+                partial.unlink(missing_ok=True)
 
     def bury(self, delivery: Delivery, *, plugin: str, reason: str) -> DeadLetter:
         """Write the dead letter of a delivery given up; a second time writes the same file anew.
@@ -66,7 +75,8 @@ class DeadLetters:
             attempts=delivery.attempt,
             body=delivery.body,
         )
-        self._write(letter)
+        with self._writing:
+            self._write(letter)
         return letter
 
     def quarantine(self, body: bytes, *, reason: str) -> DeadLetter:
@@ -75,30 +85,32 @@ class DeadLetters:
         Raises `DeadLetterError` if it cannot be written.
         """
         identity = _id("quarantine", body)
-        with suppress(DeadLetterError):
-            return self.load(identity)
-        now = self._now()
-        letter = DeadLetter(
-            id=identity,
-            kind="quarantine",
-            event_id=None,
-            destination=None,
-            plugin=None,
-            reason=reason,
-            died_at=now,
-            received_at=now,
-            attempts=0,
-            body=body,
-        )
-        self._write(letter)
-        return letter
+        with self._writing:  # two retries of one request may come at once
+            known = next(self._readable(identity), None)
+            if known is not None:
+                return known
+            now = self._now()
+            letter = DeadLetter(
+                id=identity,
+                kind="quarantine",
+                event_id=None,
+                destination=None,
+                plugin=None,
+                reason=reason,
+                died_at=now,
+                received_at=now,
+                attempts=0,
+                body=body,
+            )
+            self._write(letter)
+            return letter
 
     def load(self, letter_id: str) -> DeadLetter:
         """The dead letter with this id, or the only one whose id begins with it. Raises `DeadLetterError`."""
-        found = [file for file in self._files() if file.stem.rpartition("-")[2].startswith(letter_id)]
+        found = {letter.id: letter for letter in self._readable(letter_id)}
         if len(found) != 1:
             raise DeadLetterError(f"{self.directory}: {len(found)} dead letters have an id that begins {letter_id!r}")
-        return _read(found[0])
+        return next(iter(found.values()))
 
     def letters(self) -> Iterator[DeadLetter | DeadLetterError]:
         """Every dead letter, the oldest first; in the place of a damaged file, the error that says so."""
@@ -107,6 +119,12 @@ class DeadLetters:
                 yield _read(file)
             except DeadLetterError as error:
                 yield error
+
+    def _readable(self, letter_id: str) -> Iterator[DeadLetter]:
+        for file in self._files():
+            if file.stem.rpartition("-")[2].startswith(letter_id):
+                with suppress(DeadLetterError):
+                    yield _read(file)
 
     def _files(self) -> list[Path]:
         try:
@@ -122,11 +140,12 @@ class DeadLetters:
     def _write(self, letter: DeadLetter) -> None:
         moment = "".join(character for character in letter.received_at if character not in "-:.")
         target = self.directory / f"{moment}-{letter.id}.json"
-        partial = target.with_suffix(".partial")
+        partial = target.with_suffix(f".{token_hex(4)}.partial")
         told = asdict(letter) | _body_as_text(letter.body)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            partial.unlink(missing_ok=True)
+            if not self.directory.is_dir():
+                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _sync_directory(self.directory.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
             with os.fdopen(os.open(partial, flags, 0o600), "w", encoding="utf-8") as file:
                 json.dump(told, file, indent=2)
@@ -136,6 +155,8 @@ class DeadLetters:
             partial.replace(target)
             _sync_directory(self.directory)
         except OSError as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)  # it holds a patient's data, and no command lists it
             raise DeadLetterError(f"{target}: the dead letter cannot be written: {error.strerror}") from error
 
 
@@ -159,6 +180,7 @@ def _read(file: Path) -> DeadLetter:
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         encoding = told.pop("body_encoding")
         told["body"] = base64.b64decode(told["body"]) if encoding == "base64" else told["body"].encode()
+        datetime.fromisoformat(told["received_at"])
         return DeadLetter(**told)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DeadLetterError(f"{file}: not a dead letter that can be read: {type(error).__name__}") from None

@@ -28,8 +28,8 @@ from glycanbridge.settings import DestinationSettings, RetrySettings, Settings
 
 log = logging.getLogger(__name__)
 
-LONGEST_RECEIPT = 4096
-"""Characters of a receipt that are kept."""
+LONGEST_TEXT = 4096
+"""Characters of a receipt or an error that are kept."""
 
 
 class Destination:
@@ -77,8 +77,8 @@ class Destination:
 
     @property
     def lease_s(self) -> float:
-        """How long a claim holds, in seconds: longer than any attempt may take."""
-        return 2 * self.settings.timeout_s
+        """How long a claim holds, in seconds: longer than all tries of an attempt may take."""
+        return (self._tries + 1) * self.settings.timeout_s
 
     def takes(self, event_type: str, practice_id: str | None = None) -> bool:
         """Whether it is owed events of this type (and, if given, of this practice)."""
@@ -89,25 +89,35 @@ class Destination:
     def deliver(self, delivery: Delivery) -> Outcome:
         """Hand one delivery to the plugin, with quick tries; whatever the plugin does, it ends in an outcome."""
         if not self._schedule.allows(delivery.attempt):  # the journal counts claims, also those that never ended
-            told = f"the last of {delivery.attempt - 1} attempts did not come to an end: does it kill the process?"
-            return Outcome(result=Result.PERMANENT, error=told)
+            told = f"the last of {delivery.attempt - 1} attempts did not come to an end"
+            return Outcome(result=Result.PERMANENT, error=f"{told}: it kills the process, or the journal was away")
+        try:
+            return self._deliver(delivery)
+        except BaseException as error:  # a plugin's SystemExit must not end a lane
+            return Outcome(result=Result.TEMPORARY, error=without_text(error))
+
+    def _deliver(self, delivery: Delivery) -> Outcome:
         try:
             receipt = with_tries(self._call(delivery), tries=self._tries)
         except PermanentError as error:
-            return Outcome(result=Result.PERMANENT, error=str(error))
+            return Outcome(result=Result.PERMANENT, error=_text(str(error)))
         except ParseError as error:  # kept by a version that understood it
             return Outcome(result=Result.PERMANENT, error=f"this version does not understand the event: {error}")
         except TemporaryError as error:
-            return Outcome(result=Result.TEMPORARY, error=str(error), retry_after_s=error.retry_after_s)
-        except BaseException as error:  # a plugin's SystemExit must not end a lane
-            return Outcome(result=Result.TEMPORARY, error=without_text(error))
-        return Outcome(result=Result.DELIVERED, receipt=None if receipt is None else str(receipt)[:LONGEST_RECEIPT])
+            asked_s = _seconds(error.retry_after_s)
+            return Outcome(result=Result.TEMPORARY, error=_text(str(error)), retry_after_s=asked_s)
+        if receipt is None:
+            return Outcome(result=Result.DELIVERED)
+        if not isinstance(receipt, str):
+            told = f"the hook returned {type(receipt).__name__}, neither a text nor None"
+            return Outcome(result=Result.TEMPORARY, error=told)
+        return Outcome(result=Result.DELIVERED, receipt=_text(receipt))
 
     def _call(self, delivery: Delivery) -> Callable[[], object]:
         event, name = parse(delivery.body), hook_name(delivery.event_type)
         hook = getattr(self._manager.hook, name)
-        if not hook.get_hookimpls():  # owed while its plugin could not be looked at
-            return lambda: f"nothing to do: the plugin has no {name}"
+        if not hook.get_hookimpls():  # owed to another version of the plugin, or while it could not be looked at
+            raise PermanentError(f"the plugin has no {name}")
         return lambda: hook(event=event, delivery=delivery)
 
     def wait_s(self, attempt: int) -> float | None:
@@ -194,22 +204,36 @@ def _open(
     except PluginError as error:
         problem = source.problem((*loc, "plugin"), str(error))
         return Destination(name=name, settings=own, retry=retry, error=str(error)), [problem]
-    instance, problems = _instance(plugin, own, source, (*loc, "settings"))
-    unusable = problems[0].message if instance is None else None
-    for index, event_type in enumerate(own.events or ()):
-        if event_type not in plugin.event_types:
-            message = f"the plugin {plugin.name!r} has no hook for {event_type!r}"
-            problems.append(source.problem((*loc, "events", index), message))
+    problems = [
+        source.problem((*loc, "events", index), f"the plugin {plugin.name!r} has no hook for {event_type!r}")
+        for index, event_type in enumerate(own.events or ())
+        if event_type not in plugin.event_types
+    ]
+    instance, found = _instance(plugin, own, source, (*loc, "settings"))
+    problems += found
+    unusable = problems[0].message if problems else None
     return Destination(name=name, settings=own, retry=retry, plugin=plugin, instance=instance, error=unusable), problems
 
 
 def _instance(
     plugin: Plugin, own: DestinationSettings, source: BridgeYaml, loc: Loc
 ) -> tuple[object | None, list[Problem]]:
-    model, problems = validate(plugin.model, dict(own.settings), source, loc)
-    if model is None:
-        return None, problems
     try:
-        return plugin.made_by(model), []
+        model, problems = validate(plugin.model, dict(own.settings), source, loc)
+        return (None if model is None else plugin.made_by(model)), problems
     except BaseException as error:
         return None, [source.problem(loc, f"the plugin {plugin.name!r} does not take them: {without_text(error)}")]
+
+
+def _text(told: str) -> str:
+    """A plugin's text as every database takes it: without lone surrogates, and not without end."""
+    return told[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+
+
+def _seconds(told: object) -> float | None:
+    """A plugin's `retry_after_s`, which may be a header's text; `None` if it is no number."""
+    try:
+        seconds = float(told)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, seconds) if seconds == seconds else None  # noqa: PLR0124 (NaN is not itself)

@@ -94,7 +94,7 @@ class Dispatcher:
             except JournalUnavailable as error:
                 log.warning("lane waits: %s", error, extra={"destination": destination.name})
                 due_in_s = TROUBLE_SLEEP_S
-            except Exception as error:
+            except BaseException as error:
                 told = {"destination": destination.name, "error": without_text(error)}
                 log.error("lane failed and goes on", extra=told)  # noqa: TRY400 (the text may hold a patient's values)
                 due_in_s = TROUBLE_SLEEP_S

@@ -9,6 +9,7 @@ GlycanBridgeError
 │   ├── JournalUnavailable        cannot commit now; trying again later may help
 │   ├── JournalMissing            has not been made yet: nothing was received so far
 │   └── JournalUnusable           cannot be used by this program at all; trying again will not help
+├── ListenError               the receiver's address cannot be listened on
 ├── DeadLetterError           a dead letter that cannot be read or written
 ├── PluginError               an installed plugin that cannot be used
 └── DeliveryError             what a plugin raises when a delivery did not succeed
@@ -80,6 +81,10 @@ class JournalMissing(JournalError):
 
 class JournalUnusable(JournalError):
     """The journal cannot be used by this program: not a journal, or made by a newer GlycanBridge."""
+
+
+class ListenError(GlycanBridgeError):
+    """The receiver's address cannot be listened on: another program has it, or it is not this machine's."""
 
 
 class DeadLetterError(GlycanBridgeError):

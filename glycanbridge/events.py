@@ -239,8 +239,8 @@ def event_id(body: bytes) -> EventId:
     """What identifies the event in `body`, whatever its white space and order of keys.
 
     The vendor sends no `id`, and its sample key, type and timestamp, drops the second of two reports released in one
-    millisecond. So an event is its content: SHA-256 over canonical JSON (sorted keys, no white space, ASCII; numbers
-    compare as RFC 8785 has them, as IEEE doubles, whole numbers exactly). With an `id` of the sender's, `type` and
+    millisecond. So an event is its content: SHA-256 over canonical JSON (sorted keys, no white space, ASCII; whole
+    numbers exactly, others as IEEE doubles; 44 and 44.0 are two). With an `id` of the sender's, `type` and
     `data` are what must agree. An `id` that is not a plain name of at most 128 characters is ignored.
 
     Raises `ParseError` for JSON that two readers could read in two ways: a key twice, NaN, a number beyond a double.

@@ -22,9 +22,12 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import Error, RequestEntityTooLarge
 
+from glycanbridge.errors import ListenError
+
 THREADS = 16
 """Requests answered at once: each waits for the journal's next commit, and four would starve the group."""
-CONNECTIONS = 1000
+CONNECTIONS = 1000 if hasattr(select, "poll") else 450
+"""Where there is no poll, as on Windows, select() fails beyond 512, and would take the server with it."""
 DRAIN_S = 5.0
 
 
@@ -95,7 +98,14 @@ class HttpServer:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to the address, not listening yet. Raises `OSError`, say when another program has the port."""
+    """A socket bound to the address, not listening yet. Raises `ListenError`, say when another program has the port."""
+    try:
+        return _bind(host, port)
+    except OSError as error:
+        raise ListenError(f"{host}:{port} cannot be listened on: {error.strerror}") from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     bound = socket.socket(family, kind, protocol)
     try:
@@ -122,7 +132,7 @@ def _adjustments(listening: socket.socket, max_body_bytes: int) -> Adjustments:
             connection_limit=CONNECTIONS,
             asyncore_use_poll=hasattr(select, "poll"),  # select() ends at file descriptor 1024
             cleanup_interval=1,
-            channel_timeout=75,
+            channel_timeout=15,
             channel_request_lookahead=0,
             max_request_header_size=16_384,
             max_request_body_size=max_body_bytes + 1,  # waitress refuses what is equal, too
@@ -170,17 +180,23 @@ class _Channel(HTTPChannel):
 
     parser_class = _Parser
     error_task_class = _ErrorTask
-    began_at = 0.0
+    silent = True
     lingers = False
     lingering = False
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.began_at = time.monotonic()
+
     def received(self, data: bytes) -> bool:
-        if self.request is None:
+        if self.request is None and not self.silent:
             self.began_at = time.monotonic()
+        self.silent = False
         return bool(super().received(data))
 
     def overdue(self, deadline_s: float) -> bool:
-        return (self.request is not None or self.lingering) and time.monotonic() - self.began_at > deadline_s
+        waits = self.request is not None or self.silent or self.lingering
+        return waits and time.monotonic() - self.began_at > deadline_s
 
     # A sender in the middle of a body that is too large gets a reset instead of the 413 if we just close: so we send
     # the answer, end our side, read on and throw away until the sender has closed, or its deadline has come.

@@ -27,7 +27,7 @@ def set_up_logs(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> No
         _without_nothing,
     ]
     tail: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(timestamp_key="time", event_key="message")]
+        [_for_people()]
         if stream.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]  # ASCII: forges no second line
     )
@@ -39,6 +39,11 @@ def set_up_logs(stream: TextIO = sys.stderr, *, level: int = logging.INFO) -> No
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+
+
+def _for_people() -> structlog.typing.Processor:
+    plain = structlog.dev.plain_traceback  # the default shows the values of local variables, a patient's too
+    return structlog.dev.ConsoleRenderer(timestamp_key="time", event_key="message", exception_formatter=plain)
 
 
 def _without_nothing(_logger: object, _name: str, told: structlog.typing.EventDict) -> structlog.typing.EventDict:

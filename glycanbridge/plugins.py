@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 
 import pluggy
 from pydantic import BaseModel
 
-from glycanbridge.errors import PluginError
+from glycanbridge.errors import PluginError, without_text
 from glycanbridge.events import EVENT_TYPES
 from glycanbridge.hookspecs import GROUP, Hooks, hook_name
 from glycanbridge.problems import did_you_mean
@@ -61,6 +62,8 @@ def _look_at(point: EntryPoint, namesakes: list[EntryPoint]) -> InstalledPlugin:
         return InstalledPlugin(point.name, distribution, version, load_plugin(point), None)
     except PluginError as reason:
         return InstalledPlugin(point.name, distribution, version, None, str(reason))
+    except BaseException as reason:  # a class can be odd in more ways than we know of
+        return InstalledPlugin(point.name, distribution, version, None, without_text(reason))
 
 
 def load_plugin(point: EntryPoint) -> Plugin:
@@ -97,6 +100,10 @@ def _check_hooks(plugin: type, where: str) -> set[str]:
     for name in sorted(dir(plugin)):
         if (name in known or name.startswith("on_")) and name not in marked:
             raise PluginError(f"{where}.{name} looks like a hook; mark it with @hookimpl, or rename it")
+    for name in sorted(marked):
+        method = getattr(plugin, name)
+        if any(is_it(method) for is_it in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)):
+            raise PluginError(f"{where}.{name} is async or a generator: write a plain method, it runs in a thread")
     try:
         plugin_manager().register(object.__new__(plugin))
     except pluggy.PluginValidationError as error:

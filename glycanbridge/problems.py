@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, ValidationError
 from pydantic_core import ErrorDetails
 
 from glycanbridge.bridge_yaml import BridgeYaml, Loc
@@ -31,7 +31,7 @@ _EXPECTED = {
     "model": "a mapping",
     "path": "a path",
 }
-_SECRET = re.compile("secret|password|token|key|credential|auth|journal|url|dsn|user|login", re.IGNORECASE)
+_SECRET = re.compile("secret|pass|pin|token|key|credential|auth|journal|url|uri|dsn|user|login|hook", re.IGNORECASE)
 
 
 def validate(model: type[M], data: object, source: BridgeYaml, loc: Loc = ()) -> tuple[M | None, list[Problem]]:
@@ -45,6 +45,14 @@ def validate(model: type[M], data: object, source: BridgeYaml, loc: Loc = ()) ->
         told = {problem.path for problem in source.problems}
         problems = [_problem(model, each, source, loc) for each in errors]
         return None, [each for each in problems if each.path not in told]
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any] | None:
+    """A model's JSON Schema; `None` for a model that has none, such as one with a field of a class of its own."""
+    try:
+        return model.model_json_schema()
+    except PydanticUserError:
+        return None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -67,12 +75,14 @@ def _problem(model: type[BaseModel], error: ErrorDetails, source: BridgeYaml, lo
     here = (*loc, *within)
     kind = error["type"]
     if kind == "extra_forbidden":
-        unknown = str(within[-1])
-        message = f"unknown key{did_you_mean(unknown, _keys_at(model.model_json_schema(), within[:-1]))}"
-        return source.problem(here, message, at_key=True)
+        known = _schema_at(model, within[:-1]).get("properties", {})
+        return source.problem(here, f"unknown key{did_you_mean(str(within[-1]), known)}", at_key=True)
     if kind == "missing":
         return source.problem(here, "is missing")
-    got = f"got {_shown(error['input'], here, source)}"
+    secret = _SECRET.search(".".join(map(str, here))) or _is_write_only(_schema_at(model, within))
+    if secret or source.came_from_reference(here):
+        return source.problem(here, _expected(error), at_key=at_key)
+    got = f"got {_shown(error['input'])}"
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = difflib.get_close_matches(str(error["input"]), allowed, n=1)
@@ -80,8 +90,6 @@ def _problem(model: type[BaseModel], error: ErrorDetails, source: BridgeYaml, lo
         return source.problem(here, f"expected one of {', '.join(map(repr, allowed))}, {got}{hint}")
     if kind == "string_type" and isinstance(error["input"], int | float):
         got += " without quotes"
-    if kind == "value_error" and _is_secret(here):
-        return source.problem(here, _expected(error))
     return source.problem(here, f"{_expected(error)}, {got}", at_key=at_key)
 
 
@@ -96,41 +104,39 @@ def _expected(error: ErrorDetails) -> str:
     return re.sub(r"^(Input|String) should", "expected it to", message)
 
 
-def _shown(value: object, loc: Loc, source: BridgeYaml) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
-    if source.came_from_reference(loc):
-        return "what the reference gave"
-    if _is_secret(loc):
-        return "something else (not shown)"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _is_secret(loc: Loc) -> bool:
-    return _SECRET.search(".".join(map(str, loc))) is not None
-
-
-def _keys_at(schema: dict[str, Any], loc: Loc) -> set[str]:
-    """The keys that a JSON Schema knows at `loc`."""
-    definitions = schema.get("$defs", {})
-
-    def resolve(node: dict[str, Any]) -> dict[str, Any]:
-        for each in (node, *node.get("anyOf", ()), *node.get("allOf", ())):
-            if "$ref" in each:
-                return dict(definitions[each["$ref"].rpartition("/")[2]])
-        return node
-
-    node = resolve(schema)
+def _schema_at(model: type[BaseModel], loc: Loc) -> dict[str, Any]:
+    """What a model's JSON Schema says at `loc`; nothing where it says nothing, or where the model has none."""
+    schema = schema_of(model)
+    if schema is None:
+        return {"properties": model.model_fields} if not loc else {}
+    node = _resolved(schema, schema)
     for part in loc:
         inner = node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part)
-        if inner is None:
-            inner = node.get("additionalProperties")
+        inner = node.get("additionalProperties") if inner is None else inner
         if not isinstance(inner, dict):
-            return set()
-        node = resolve(inner)
-    return set(node.get("properties", {}))
+            return {}
+        node = _resolved(inner, schema)
+    return node
+
+
+def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    for each in (node, *node.get("anyOf", ()), *node.get("allOf", ())):
+        if "$ref" in each:
+            return dict(schema["$defs"][each["$ref"].rpartition("/")[2]])
+    return node
+
+
+def _is_write_only(node: dict[str, Any]) -> bool:
+    """Whether it is a `SecretStr` of pydantic's, optional or not."""
+    return any(each.get("writeOnly", False) for each in (node, *node.get("anyOf", ())))

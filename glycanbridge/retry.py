@@ -41,6 +41,17 @@ def with_tries(call: Callable[[], T], *, tries: int, sleep: Callable[[float], No
     return retrying(call)
 
 
+def insist(call: Callable[[], T], *, on: type[Exception], for_s: float, every_s: float = 1.0) -> T:
+    """What `call` returns, called again every `every_s` while it raises `on`; after `for_s` that comes out."""
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(for_s),
+        wait=tenacity.wait_fixed(every_s),
+        retry=tenacity.retry_if_exception_type(on),
+        reraise=True,
+    )
+    return retrying(call)
+
+
 class Schedule:
     """The waits between a delivery's attempts, in seconds: `Schedule([5, 60])` allows three attempts."""
 

@@ -26,7 +26,7 @@ LAST_ATTEMPTS_S = 5.0
 
 
 class Server:
-    """A whole bridge. Raises, when made, `OSError` for the address, and what `open_journal` raises."""
+    """A whole bridge. Raises, when made, `ListenError` for the address, and what `open_journal` raises."""
 
     def __init__(self, settings: Settings, source: BridgeYaml) -> None:
         for line in warnings(settings):
@@ -37,11 +37,13 @@ class Server:
         self._destinations, problems = open_destinations(settings, source)
         for problem in problems:
             log.error("this destination stops until it is mended: %s", problem)
+        dead_letters = DeadLetters(settings.dead_letters)
+        dead_letters.tidy()
         bridge = Bridge(
             secrets=[each.get_secret_value() for each in settings.receiver.secrets],
             journal=self._journal,
             destinations=self._destinations,
-            dead_letters=DeadLetters(settings.dead_letters),
+            dead_letters=dead_letters,
         )
         self._dispatcher = Dispatcher(bridge)
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)

@@ -23,7 +23,10 @@ PUBLISHED_SECRETS = {"your-secure-32-character-or-longer-secret", "test-secret-k
 
 def _in_folder(path: Path, info: ValidationInfo) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
-    return folder / path.expanduser()
+    try:
+        return folder / path.expanduser()
+    except RuntimeError:
+        raise ValueError("expected a path, and ~ names no home directory here") from None
 
 
 def _journal_url(url: str, info: ValidationInfo) -> str:
@@ -38,6 +41,12 @@ def _address(listen: str) -> str:
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("expected host:port, such as 127.0.0.1:8080; port 0 is any free one")
     return listen
+
+
+def _not_ours(path: str) -> str:
+    if path in {"/healthz", "/readyz"}:
+        raise ValueError("expected another path: this one tells whether the bridge lives")
+    return path
 
 
 def _not_empty(secret: SecretStr) -> SecretStr:
@@ -68,7 +77,7 @@ class ReceiverSettings(_Strict):
 
     listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8080"
     """`host:port`; port 0 is any free port, printed at start."""
-    path: str = Field("/webhooks/glycanage", pattern=r"^(/[A-Za-z0-9._~-]+)+$")
+    path: Annotated[str, AfterValidator(_not_ours)] = Field("/webhooks/glycanage", pattern=r"^(/[A-Za-z0-9._~-]+)+$")
     """The path that GlycanAge posts to."""
     secrets: tuple[Annotated[SecretStr, AfterValidator(_not_empty)], ...] = Field(min_length=1)
     """Any one of them may have signed: two during a rotation."""
@@ -202,7 +211,8 @@ def _with_references(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     node = {key: _with_references(value) for key, value in node.items()}
-    if node.get("type") in {"integer", "number", "boolean"}:
+    kind = node.get("type")
+    if kind in {"integer", "number", "boolean"} or (kind == "string" and {"enum", "pattern"} & node.keys()):
         told = {key: node.pop(key) for key in ("title", "description", "default") if key in node}
         return {**told, "anyOf": [node, _REFERENCE]}
     return node

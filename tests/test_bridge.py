@@ -147,6 +147,26 @@ def test_a_dead_letter_that_cannot_be_written_leaves_the_delivery_dead_in_the_jo
     assert bridge.journal.events(Filter())[0].body == sample()
 
 
+def test_an_outcome_is_written_down_as_soon_as_the_journal_is_back(make_bridge, taker, monkeypatch):
+    """Else a delivery that was made would be made again, or be called dead."""
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+    accept(bridge, sample())
+    settle, trouble = bridge.journal.settle, [JournalUnavailable("the disk is full")] * 3
+
+    def settle_or_fail(*arguments, **more):
+        if trouble:
+            raise trouble.pop()
+        return settle(*arguments, **more)
+
+    monkeypatch.setattr(bridge.journal, "settle", settle_or_fail)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _s: None)
+    bridge.deliver_next(destination)
+
+    assert [row.state for row in bridge.journal.deliveries(Filter())] == [State.DELIVERED]
+    assert (len(taker.taken), trouble) == (1, [])
+
+
 def test_an_outcome_that_comes_too_late_is_dropped(make_bridge, taker, clock):
     """The lease ran out while the plugin was busy, and another lane has it now."""
     destination = make_destination("a", taker)

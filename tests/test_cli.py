@@ -66,6 +66,7 @@ def test_wrong_usage_is_exit_2(serving):
     assert serving.run("sreve").returncode == 2
     assert serving.run("send", "report-redy").returncode == 2
     assert serving.run("events", "list", "--since", "yesterday").returncode == 2
+    assert serving.run("events", "list", "--limit", "9" * 20).returncode == 2
 
 
 def test_init_writes_what_is_missing_and_never_overwrites(tmp_path):
@@ -219,6 +220,9 @@ def test_send_says_what_to_do_when_nobody_answers(serving):
     unknown = serving.run("send", "report-ready")
     wrong = serving.run("send", "report-ready", "--to", "http://127.0.0.1:9/x", "--set", "data.nothing.more=1")
 
+    bad = serving.run("send", "report-ready", "--to", "http://[bad")
+
+    assert (bad.returncode, "this is no URL" in bad.stderr) == (2, True)
     assert (nobody.returncode, "does `glycanbridge serve` run?" in nobody.stderr) == (1, True)
     assert (unknown.returncode, "name the address that `serve` printed" in unknown.stderr) == (2, True)
     assert (wrong.returncode, "write PATH=VALUE" in wrong.stderr) == (2, True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +14,11 @@ from serving import sample
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.delivery import Delivery
 from glycanbridge.errors import DeadLetterError
+
+BAD_TIME = json.dumps(
+    {"version": 1, "id": "x", "kind": "quarantine", "event_id": None, "destination": None, "plugin": None, "reason": "",
+     "died_at": "", "received_at": "yesterday", "attempts": 0, "body": "", "body_encoding": "utf-8"}
+)  # fmt: skip
 
 
 def delivery(body: bytes = b"{}", **changes) -> Delivery:
@@ -96,14 +103,14 @@ def test_a_dead_letter_is_found_by_the_beginning_of_its_id(dead_letters):
 def test_a_damaged_file_is_told_and_passed_over(dead_letters):
     """The others are still there."""
     letter = dead_letters.quarantine(b"x", reason="not JSON")
-    for name, text in {"a": "", "b": "{", "c": "[]", "d": '{"version": 1}', "e": "null"}.items():
+    for name, text in {"a": "", "b": "{", "c": "[]", "d": '{"version": 1}', "e": "null", "f": BAD_TIME}.items():
         (dead_letters.directory / f"{name}.json").write_text(text)
 
     found = list(dead_letters.letters())
 
     assert [each for each in found if isinstance(each, DeadLetter)] == [letter]
     assert all("not a dead letter" in str(each) for each in found if isinstance(each, DeadLetterError))
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 def test_half_a_file_is_never_seen(dead_letters, monkeypatch):
@@ -116,13 +123,45 @@ def test_half_a_file_is_never_seen(dead_letters, monkeypatch):
 
     with pytest.raises(DeadLetterError, match="No space left on device"):
         dead_letters.quarantine(b"x", reason="not JSON")
-    assert list(dead_letters.letters()) == []
+    assert list(dead_letters.directory.iterdir()) == []
+
+
+def test_the_same_bytes_at_once_are_one_dead_letter(dead_letters):
+    """A retry may overtake the request that it repeats; and a copy made by hand does no harm."""
+    barrier, found = threading.Barrier(8), []
+
+    def quarantine() -> None:
+        barrier.wait()
+        found.append(dead_letters.quarantine(b"x", reason="not JSON"))
+
+    threads = [threading.Thread(target=quarantine) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    (file,) = dead_letters.directory.iterdir()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    shutil.copy(file, file.with_name(f"20200101T000000000Z-{found[0].id}.json"))
+    assert dead_letters.quarantine(b"x", reason="again").id == dead_letters.load(found[0].id).id
+    assert len(list(dead_letters.letters())) == 2
+
+
+def test_what_a_killed_process_left_half_written_is_tidied_away(dead_letters):
+    """It holds a patient's data, and no command lists it."""
+    letter = dead_letters.quarantine(b"x", reason="not JSON")
+    (dead_letters.directory / "20200101T000000000Z-abc.0123.partial").write_text("half")
+
+    dead_letters.tidy()
+
+    assert [each.stem.rpartition("-")[2] for each in dead_letters.directory.iterdir()] == [letter.id]
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path):
     """With its path."""
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(DeadLetterError, match=r"file/dead-letters.*cannot be written"):
+    with pytest.raises(DeadLetterError, match=r"file/dead-letters: cannot be listed: Not a directory"):
         DeadLetters(tmp_path / "file" / "dead-letters").quarantine(b"x", reason="not JSON")
     assert list(DeadLetters(tmp_path / "nowhere").letters()) == []

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 import pytest
 from conftest import Taker, make_destination
-from serving import sample
+from serving import install_plugin, sample
 
 from glycanbridge import PermanentError, TemporaryError, hookimpl
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.delivery import Delivery, Result
-from glycanbridge.destinations import LONGEST_RECEIPT, Destinations, open_destinations
+from glycanbridge.destinations import LONGEST_TEXT, Destinations, open_destinations
 from glycanbridge.errors import PluginError
 from glycanbridge.events import parse
 from glycanbridge.settings import load
@@ -34,12 +35,53 @@ def test_a_plugin_gets_the_event_and_the_delivery_and_gives_a_receipt(taker):
     assert (event.data.report_id, handed.id) == ("report_78901", "e1:a")
 
 
-@pytest.mark.parametrize(("receipt", "kept"), [(None, None), (17, "17"), ("x" * 10_000, "x" * LONGEST_RECEIPT)])
-def test_a_receipt_is_none_or_text_of_a_bounded_length(taker, receipt, kept):
-    """The far side may have answered anything."""
+@pytest.mark.parametrize(
+    ("receipt", "kept"), [(None, None), ("x" * 10_000, "x" * LONGEST_TEXT), ("file \udcff", "file ?"), ("", "")]
+)
+def test_a_receipt_is_none_or_text_that_every_journal_can_keep(taker, receipt, kept):
+    """The far side may have answered anything; a delivery must not be repeated because of it."""
     taker.receipt = receipt
 
     assert make_destination("a", taker).deliver(delivery()).receipt == kept
+
+
+class Nasty:
+    """An object that ends whoever looks at it."""
+
+    def __str__(self) -> str:
+        raise SystemExit(4)
+
+
+@pytest.mark.parametrize("receipt", [17, {"id": 1}, b"bytes", Nasty()])
+def test_what_is_no_receipt_is_no_delivery(taker, receipt):
+    """Whatever the hook did, it did not keep the contract: the operator is told."""
+    taker.receipt = receipt
+
+    outcome = make_destination("a", taker).deliver(delivery())
+
+    assert (outcome.result, outcome.receipt) == (Result.TEMPORARY, None)
+    assert outcome.error == f"the hook returned {type(receipt).__name__}, neither a text nor None"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [("30", 30.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), (-5, 0.0), (float("nan"), None), ([], None)],
+)
+def test_a_wait_that_is_asked_for_may_be_a_headers_text(taker, asked, kept):
+    """What is no number of seconds counts as not asked."""
+    taker.raises = TemporaryError("busy \udcff" + "x" * 10_000, retry_after_s=asked)
+
+    outcome = make_destination("a", taker).deliver(delivery())
+
+    assert (outcome.result, outcome.retry_after_s) == (Result.TEMPORARY, kept)
+    assert len(outcome.error) == LONGEST_TEXT
+
+
+def test_an_error_that_cannot_be_told_is_an_outcome_all_the_same(taker):
+    """Its text ends whoever looks at it."""
+    taker.raises = PermanentError(Nasty())
+
+    assert make_destination("a", taker).deliver(delivery()).result is Result.TEMPORARY
 
 
 @pytest.mark.parametrize(
@@ -92,14 +134,11 @@ def test_an_event_that_this_version_does_not_understand_is_a_dead_letter(taker):
     assert (outcome.result, taker.taken) == (Result.PERMANENT, [])
 
 
-def test_what_was_owed_while_the_plugin_could_not_be_looked_at_does_no_harm(taker):
-    """It has no hook for it, so there is nothing to do."""
+def test_what_the_plugin_has_no_hook_for_is_a_dead_letter(taker):
+    """It was owed to another version of it: that must not pass for delivered."""
     outcome = make_destination("a", taker).deliver(delivery(event_type="order-status-changed"))
 
-    assert (outcome.result, outcome.receipt) == (
-        Result.DELIVERED,
-        "nothing to do: the plugin has no on_order_status_changed",
-    )
+    assert (outcome.result, outcome.error) == (Result.PERMANENT, "the plugin has no on_order_status_changed")
 
 
 def test_a_hook_takes_any_of_the_arguments():
@@ -165,3 +204,57 @@ def test_a_destination_whose_plugin_is_gone_still_takes_what_it_is_owed(serving)
     assert [each.path for each in problems] == ["destinations.x.plugin", "destinations.y.plugin"]
     with pytest.raises(PluginError, match="gone"):
         destinations["x"].check()
+
+
+ODD_PLUGIN = """
+from pydantic import BaseModel, field_validator
+
+from glycanbridge import hookimpl
+
+
+class Model(BaseModel):
+    zone: str = "x"
+
+    @field_validator("zone", mode="before")
+    @classmethod
+    def look(cls, zone):
+        raise {error}
+
+
+class Odd:
+    Settings = Model
+
+    def __init__(self, settings): ...
+
+    @hookimpl
+    def on_report_ready(self, event): ...
+"""
+
+
+@pytest.mark.parametrize("error", ["KeyError('geheim')", "FileNotFoundError('geheim')", "SystemExit(3)"])
+def test_settings_that_raise_anything_stop_only_their_destination(serving, monkeypatch, error):
+    """The bridge starts and receives; what is owed waits."""
+    install_plugin(serving.packages, "odd", ODD_PLUGIN.replace("{error}", error))
+    monkeypatch.syspath_prepend(str(serving.packages))
+    monkeypatch.delitem(sys.modules, "glycanbridge_odd", raising=False)
+    serving.configure({"x": {"plugin": "odd", "settings": {"zone": "y"}}})
+    source = BridgeYaml(serving.config)
+
+    destinations, (problem,) = open_destinations(load(source), source)
+
+    assert (destinations["x"].runs, problem.path) == (False, "destinations.x.settings")
+    assert "the plugin 'odd' does not take them" in problem.message
+    assert "geheim" not in problem.message
+
+
+def test_an_event_type_that_the_plugin_has_no_hook_for_stops_the_destination(serving, monkeypatch):
+    """An upgrade that dropped a hook must not swallow what the operator asked for by name."""
+    install_plugin(serving.packages, "some", ODD_PLUGIN.replace("Odd", "Some").replace("raise {error}", "return zone"))
+    monkeypatch.syspath_prepend(str(serving.packages))
+    serving.configure({"x": {"plugin": "some", "events": ["report-ready", "kit-received"]}})
+    source = BridgeYaml(serving.config)
+
+    destinations, (problem,) = open_destinations(load(source), source)
+
+    assert (destinations["x"].runs, problem.path) == (False, "destinations.x.events.1")
+    assert destinations.owed(parse(sample("kit-received"))) == ("x",)

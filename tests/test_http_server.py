@@ -12,6 +12,7 @@ import waitress.server
 import waitress.task
 from serving import Connection, until
 
+from glycanbridge.errors import ListenError
 from glycanbridge.http_server import HttpServer, bind
 
 
@@ -73,7 +74,7 @@ def test_a_port_cannot_be_bound_twice_while_it_listens(running):
     """The second bridge is told at once."""
     _, (_, port), _ = running
 
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(ListenError, match=f"127.0.0.1:{port} cannot be listened on: Address already in use"):
         bind("127.0.0.1", port)
 
 
@@ -85,6 +86,16 @@ def test_an_address_of_ipv6_can_be_listened_on():
 
     assert listening.getsockname()[0] == "::1"
     listening.close()
+
+
+def test_a_connection_that_says_nothing_is_cut_off_at_the_deadline(running):
+    """A thousand of them would shut GlycanAge out for as long as they like."""
+    _, address, _ = running
+    silent = [Connection(*address) for _ in range(50)]
+
+    for connection in silent:
+        assert connection.answer() is None
+        connection.close()
 
 
 def test_stopping_lets_a_running_request_end(running, app):

@@ -138,6 +138,47 @@ def test_what_a_dead_process_left_behind_is_due_at_the_next_start(journal, path,
     after.close()
 
 
+def test_a_file_that_was_taken_away_is_told_and_nothing_is_answered(journal, path):
+    """Else the bridge would go on writing into a file without a name, and all of it would be gone at its end."""
+    journal.record(new_event())
+    path.rename(path.with_name("elsewhere.db"))
+
+    for refused in (lambda: journal.record(new_event("kit-received")), journal.probe):
+        with pytest.raises(JournalUnavailable, match="moved, deleted or replaced"):
+            refused()
+    path.with_name("elsewhere.db").rename(path)
+
+    assert journal.record(new_event("kit-received")).duplicate is False
+
+
+def test_whatever_the_database_raises_is_an_outage(journal):
+    """A table that is gone, say: GlycanAge is told to come again."""
+    journal._connection.execute("ALTER TABLE events RENAME TO elsewhere")
+
+    with pytest.raises(JournalUnavailable, match="no such table"):
+        journal.record(new_event())
+
+
+def test_a_journal_that_is_locked_at_start_is_told(path, monkeypatch):
+    """A restart may help."""
+    monkeypatch.setattr("glycanbridge.journals.sqlite.BUSY_MS", 10)
+    SqliteJournal(path).close()
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(JournalUnavailable, match="locked"):
+        SqliteJournal(path)
+    other.close()
+
+
+def test_an_empty_file_is_a_journal_that_has_not_been_made(path):
+    """To those who ask."""
+    path.touch()
+
+    with pytest.raises(JournalMissing):
+        open_questions(f"sqlite:///{path}")
+
+
 def test_a_second_bridge_on_one_file_is_refused(journal, path):
     """It says why; the first one goes on."""
     with pytest.raises(JournalUnavailable, match="another bridge serves from this journal"):

@@ -52,6 +52,28 @@ def test_a_traceback_stays_within_its_line(lines):
     assert "Traceback" in told["exception"]
 
 
+def test_a_traceback_for_people_shows_no_values():
+    """Local variables may be a patient's."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    root, stream = logging.getLogger(), Terminal()
+    before = root.handlers[:]
+    set_up_logs(stream)
+    patient = "patient_123"
+    try:
+        _ = 1 / (len(patient) - len(patient))
+    except ZeroDivisionError:
+        logging.getLogger("x").exception("failed")
+    root.handlers[:] = before
+    logging.captureWarnings(capture=False)
+
+    assert "ZeroDivisionError" in stream.getvalue()
+    assert "patient_123" not in stream.getvalue()
+
+
 def test_warnings_and_levels(lines):
     """Python's warnings are records, debug ones are not shown."""
     logging.getLogger("x").debug("not shown")

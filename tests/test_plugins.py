@@ -60,6 +60,9 @@ def test_a_good_plugin_is_found_with_its_events_and_settings(packages):
         (GOOD.replace("    @hookimpl\n", ""), "on_report_ready looks like a hook; mark it with @hookimpl"),
         (GOOD + "    def on_kit_recieved(self, event): ...", "on_kit_recieved looks like a hook"),
         (GOOD.replace("delivery)", "parcel)"), "parcel"),
+        (GOOD.replace("def on", "async def on"), "on_report_ready is async or a generator"),
+        (GOOD.replace("...", "yield"), "on_report_ready is async or a generator"),
+        (GOOD.replace("class {name}:", "class {name}(dict):"), "TypeError at"),
     ],
 )  # fmt: skip
 def test_a_broken_plugin_is_told_in_one_line(packages, code, error):

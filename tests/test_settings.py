@@ -122,7 +122,7 @@ def test_every_mistake_is_told_at_once_with_line_and_column(told):
     ) == [
         "2:11: receiver.listen: expected host:port, such as 127.0.0.1:8080; port 0 is any free one, got '127.0.0.1'",
         "3:3: receiver.pathh: unknown key; did you mean 'path'?",
-        "4:12: receiver.secrets: expected at least 1 item(s), got a list of 0",
+        "4:12: receiver.secrets: expected at least 1 item(s)",
         "6:3: receiver.path: stands twice; the first is in line 5",
         "8:10: retry.tries: expected an integer, got 'many'",
         "10:3: destinations.bad_name: expected a name of letters, digits and '-', at most 64 of them, got 'bad_name'",
@@ -152,6 +152,10 @@ def test_every_mistake_is_told_at_once_with_line_and_column(told):
         ),
         ("receiver: !secret x", "1:11: receiver: the tag '!secret' is not taken here"),
         ("", "1:1: receiver: is missing"),
+        ("receiver: {path: /healthz, secrets: [x]}", "receiver.path: expected another path"),
+        ("dead_letters: ~nobody-of-this-name/x", "dead_letters: expected a path, and ~ names no home directory here"),
+        ("a: " + "9" * 5000, "1:4: a: this is no number that can be read"),
+        ("a: " + "[" * 5000, "not YAML"),
     ],
 )
 def test_what_is_no_bridge_yaml_is_told(told, text, message):
@@ -219,8 +223,10 @@ def test_numbers_and_switches_may_come_from_references(write):
         ("${env:NOT}", "the environment variable NOT is not set"),
         ("${file:not/there}", "not/there cannot be read"),
         ("${credential:not}", "there is no systemd credential not"),
-        ("${NOT}", "${NOT} is no reference: write ${env:NAME}"),
-        ("${vault:x}", "is no reference"),
+        ("${NOT}", "this is no reference: write ${env:NAME}"),
+        ("${evn:TOKEN:-geheim}", "this is no reference"),
+        ("${vault:x}", "this is no reference"),
+        ("${file:x", "a reference has no end"),
     ],
 )
 def test_an_undefined_reference_is_told_once(told, reference, message):
@@ -229,11 +235,41 @@ def test_an_undefined_reference_is_told_once(told, reference, message):
 
     assert line.startswith("3:7: receiver.secrets.0: ")
     assert message in line
+    assert "geheim" not in line
+
+
+def test_a_secret_file_that_windows_wrote_is_read_without_its_byte_order_mark(write):
+    """Else every event would be refused, and nobody could see why."""
+    source = write("receiver: {secrets: ['${file:secret}']}\n")
+    (source.folder / "secret").write_bytes(b"\xef\xbb\xbfthe secret\r\n")
+
+    assert load(BridgeYaml(source.file)).receiver.secrets[0].get_secret_value() == "the secret"
 
 
 def test_a_secret_is_never_shown(write):
     """Settings may end up in a log."""
     assert "hunter2" not in repr(load(write("receiver: {secrets: [hunter2-hunter2-hunter2-hunter2-hunter2]}\n")))
+
+
+class Odd:
+    """A type that pydantic knows nothing of."""
+
+
+class Schemaless(BaseModel, extra="forbid", arbitrary_types_allowed=True):
+    """A model that has no JSON Schema."""
+
+    odd: Odd | None = None
+    host: str = "h"
+
+
+def test_a_model_without_a_json_schema_is_checked_all_the_same(write):
+    """Its own names are what it knows."""
+    _, problems = validate(Schemaless, {"hots": 1, "host": 5}, write("hots: 1\nhost: 5\n"))
+
+    assert [each.message for each in problems] == [
+        "expected text, got 5 without quotes",
+        "unknown key; did you mean 'host'?",
+    ]
 
 
 class PluginSettings(BaseModel, extra="forbid"):
@@ -242,6 +278,7 @@ class PluginSettings(BaseModel, extra="forbid"):
     host: str
     port: int = 25
     password: SecretStr | None = None
+    unlisted: SecretStr | None = None
     folder: LocalPath | None = None
     limit: int = Field(5, ge=1)
 
@@ -257,6 +294,7 @@ def test_a_plugins_settings_are_told_alike(write):
               password: [geheim]
               passwort: geheim
               limit: ${env:LIMIT}
+              unlisted:  12345678
         """,
         LIMIT="geheim",
     )
@@ -266,9 +304,10 @@ def test_a_plugins_settings_are_told_alike(write):
     assert [str(each).removeprefix(f"{source.file}:") for each in sorted(problems)] == [
         "3:5: destinations.ops.settings.host: is missing",
         "4:13: destinations.ops.settings.port: expected an integer, got 'smtp'",
-        "5:17: destinations.ops.settings.password: expected text, got a list of 1",
+        "5:17: destinations.ops.settings.password: expected text",
         "6:7: destinations.ops.settings.passwort: unknown key; did you mean 'password'?",
-        "7:14: destinations.ops.settings.limit: expected an integer, got what the reference gave",
+        "7:14: destinations.ops.settings.limit: expected an integer",
+        "8:18: destinations.ops.settings.unlisted: expected text",
     ]
 
 
@@ -307,7 +346,7 @@ def test_the_schema_takes_what_we_take_and_refuses_what_we_refuse(write):
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     good = {
-        "receiver": {"secrets": ["${file:x}"], "max_body_bytes": "${env:MAX}"},
+        "receiver": {"secrets": ["${file:x}"], "max_body_bytes": "${env:MAX}", "path": "${env:HOOK_PATH}"},
         "destinations": {"ops": {"plugin": "mail", "settings": {"host": "h", "port": "${env:PORT}"}}},
     }
     shipped = BridgeYaml(Path(__file__).parent.parent / "bridge.yaml").data

@@ -266,7 +266,7 @@ def test_a_port_that_is_taken_is_told(serving):
         done = serving.run("serve")
 
     assert done.returncode == 1
-    assert f"receiver.listen: 127.0.0.1:{port} cannot be listened on: Address already in use" in done.stderr
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in done.stderr
 
 
 def test_a_newer_journal_is_refused_at_start(serving):

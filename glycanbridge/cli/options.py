@@ -65,7 +65,9 @@ def filter_options(command: F) -> F:
         return command(which=Filter(**values), **told)
 
     for option in (
-        click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many."),
+        click.option(
+            "--limit", type=click.IntRange(1, 10_000_000), default=50, show_default=True, help="At most so many."
+        ),
         click.option("--until", type=Moment(), help="Received before: a date, a time, or 3d, 12h, 30m ago."),
         click.option("--since", type=Moment(), help="Received at or after: a date, a time, or 3d, 12h, 30m ago."),
         click.option("--kit", help="Of this kit code."),

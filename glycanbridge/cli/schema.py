@@ -8,6 +8,7 @@ import click
 
 from glycanbridge.cli.options import config_option
 from glycanbridge.plugins import installed_plugins
+from glycanbridge.problems import schema_of
 from glycanbridge.settings import json_schema
 
 
@@ -23,4 +24,7 @@ def command(config: object) -> None:  # noqa: ARG001 (every command takes -c)
         if each.plugin is None:
             click.echo(f"left out: {each.name}: {each.error}", err=True)
     models = {each.name: each.plugin.model for each in installed if each.plugin is not None}
+    for name in [name for name, model in models.items() if schema_of(model) is None]:
+        click.echo(f"left out: {name}: its settings have no JSON Schema", err=True)
+        del models[name]
     click.echo(json.dumps(json_schema(models), indent=2))

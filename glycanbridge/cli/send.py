@@ -81,7 +81,10 @@ def _json_or_text(text: str) -> Any:
 
 
 def _post(url: str, body: bytes, signature: str) -> int:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise click.UsageError(f"--to {url}: this is no URL") from None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     started = time.monotonic()
     try:

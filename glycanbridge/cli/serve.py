@@ -24,10 +24,6 @@ def command(config: Path) -> None:
     settings, source = read_settings(config)
     os.umask(0o077)  # every file that is written from here on holds patients' data
     set_up_logs()
-    try:
-        server = Server(settings, source)
-    except OSError as error:
-        address = settings.receiver.listen
-        raise click.ClickException(f"receiver.listen: {address} cannot be listened on: {error.strerror}") from None
+    server = Server(settings, source)
     server.run(lambda: click.echo(f"listening on {server.url}"))
     sys.stdout.flush()

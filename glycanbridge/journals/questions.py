@@ -44,7 +44,8 @@ class SqliteQuestions:
         with _told(path):
             self._reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             self._reader.set_busy_timeout(BUSY_MS)
-            check_version(self._reader, path)
+            if check_version(self._reader, path) == 0:
+                raise JournalMissing(f"{path}: the journal is empty; `glycanbridge serve` makes it one")
 
     def events(self, which: Filter) -> list[EventRow]:
         """The newest events that fit."""

@@ -53,14 +53,21 @@ RETURNING id
 """
 _INSERT_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CREATE_SCHEMA = "CREATE TABLE IF NOT EXISTS schema (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)"
+_TAKE_OVER = "UPDATE deliveries SET due_at = ? WHERE state = 'running' AND state IN ('pending', 'running')"  # indexed
 _NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE destination = ? AND state IN ('pending', 'running')"
 
 
 class _Transaction:
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
+        self._file = _identity(path)
 
     def begin(self) -> None:
+        if _identity(self._path) != self._file:  # else we would go on writing into a file without a name
+            raise JournalUnavailable(
+                f"{self._path}: the file was moved, deleted or replaced; put it back, or start anew"
+            )
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -71,7 +78,10 @@ class _Transaction:
             self._connection.execute("ROLLBACK")
 
     def is_outage(self, error: Exception) -> bool:
-        return isinstance(error, _OUTAGES)
+        return isinstance(error, (JournalUnavailable, *_OUTAGES))
+
+    def is_ours(self, error: Exception) -> bool:
+        return isinstance(error, apsw.Error)
 
 
 class SqliteJournal(SqliteQuestions):
@@ -88,11 +98,14 @@ class SqliteJournal(SqliteQuestions):
         self._due: set[str] = set()
         self._told_due: Callable[[frozenset[str]], None] = lambda _destinations: None
         self._serving = FileLock(f"{path}.lock", mode=0o600)
+        if serves:
+            _lock(self._serving, path)
         self._connection = _open(path, clock)
         super().__init__(path)
-        if serves:
-            self._take_over(path)
-        self._writer = Writer(_Transaction(self._connection), after_commit=self._tell_due, wait_s=wait_s)
+        transaction = _Transaction(self._connection, path)
+        self._writer = Writer(transaction, after_commit=self._tell_due, wait_s=wait_s)
+        if serves:  # and nobody else does: whatever is running was left by a dead process
+            self._writer.run(lambda: self._connection.execute(_TAKE_OVER, (self._clock(),)))
 
     def record(self, event: NewEvent) -> Recorded:
         """Keep the event with its deliveries; returns when both are on disk."""
@@ -125,18 +138,6 @@ class SqliteJournal(SqliteQuestions):
         super().close()
         self._connection.close()
         self._serving.release()
-
-    def _take_over(self, path: Path) -> None:
-        """Make sure that no other process serves from the file; then whatever is running was left by a dead one."""
-        try:
-            self._serving.acquire(blocking=False)
-        except (Timeout, OSError) as error:
-            super().close()
-            self._connection.close()
-            another = "another bridge serves from this journal; stop that one first"
-            reason = another if isinstance(error, Timeout) else f"its lock file cannot be used: {error}"
-            raise JournalUnavailable(f"{path}: {reason}") from error
-        self._connection.execute("UPDATE deliveries SET due_at = ? WHERE state = 'running'", (self._clock(),))
 
     # What follows runs in the writer's thread, inside a transaction.
 
@@ -205,6 +206,25 @@ class SqliteJournal(SqliteQuestions):
         due, self._due = self._due, set()
         if due:
             self._told_due(frozenset(due))
+
+
+def _lock(serving: FileLock, path: Path) -> None:
+    """Make sure that no other process serves from the file, before anything in it is touched."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        serving.acquire(blocking=False)
+    except Timeout:
+        raise JournalUnavailable(f"{path}: another bridge serves from this journal; stop that one first") from None
+    except (OSError, NotImplementedError) as error:
+        raise JournalUnavailable(f"{path}: its lock file cannot be used: {error}") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return told.st_dev, told.st_ino
 
 
 def _open(path: Path, clock: Clock) -> apsw.Connection:

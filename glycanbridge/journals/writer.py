@@ -14,7 +14,7 @@ from _thread import allocate_lock
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
-from glycanbridge.errors import JournalUnavailable
+from glycanbridge.errors import JournalUnavailable, without_text
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -38,6 +38,9 @@ class Transaction(Protocol):
 
     def is_outage(self, error: Exception) -> bool:
         """Whether the database as a whole cannot write now, so that no part of a group could be committed alone."""
+
+    def is_ours(self, error: Exception) -> bool:
+        """Whether the database raised it, whatever it is."""
 
 
 class _Ticket:
@@ -100,8 +103,8 @@ class Writer:
                 ticket.done.release()
             try:
                 self._after_commit()
-            except Exception:  # whoever listens must not end the only thread that writes
-                log.exception("a listener of the journal failed")
+            except Exception as error:  # whoever listens must not end the only thread that writes
+                log.error("a listener of the journal failed: %s", without_text(error))  # noqa: TRY400
 
     def _next_group(self) -> tuple[list[_Ticket], bool]:
         group: list[_Ticket] = []
@@ -130,12 +133,13 @@ class Writer:
             outage = self._transaction.is_outage(error)
             if len(group) > 1 and not outage:
                 return False
+            told = outage or self._transaction.is_ours(error)
             for ticket in group:
-                ticket.error = JournalUnavailable(f"the journal cannot write: {error}") if outage else error
+                ticket.error = JournalUnavailable(f"the journal cannot write: {error}") if told else error
         return True
 
     def _undo(self) -> None:
         try:
             self._transaction.rollback()
-        except Exception:
-            log.exception("a transaction could not be rolled back")
+        except Exception as error:
+            log.error("a transaction could not be rolled back: %s", without_text(error))  # noqa: TRY400
