@@ -74,7 +74,8 @@ class BridgeYaml:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self._keys[()] = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            hint = "; a ${...} inside [ ] or { } needs quotes" if "${" in text else ""
+            line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+            hint = "; a ${...} inside [ ] or { } needs quotes" if "${" in line else ""
             return self._fail(f"not YAML: {error.problem or error.context}{hint}")
         except (YAMLError, RecursionError) as error:
             return self._fail(f"not YAML that can be read: {type(error).__name__}")

@@ -7,6 +7,7 @@ own: in one shared hook call the first plugin that raises would stop all others.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import cast
 
@@ -28,6 +29,7 @@ from glycanbridge.settings import DestinationSettings, RetrySettings, Settings
 
 log = logging.getLogger(__name__)
 
+CLOSE_S = 2.0
 LONGEST_TEXT = 4096
 """Characters of a receipt or an error that are kept."""
 
@@ -131,7 +133,14 @@ class Destination:
         return cast("str | None", self._manager.hook.check())
 
     def close(self) -> None:
-        """Let the plugin let go of what it holds."""
+        """Let the plugin let go of what it holds; one that takes longer than `CLOSE_S` is left behind."""
+        closing = threading.Thread(target=self._close, name=f"close-{self.name}", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+        if closing.is_alive():
+            log.error("the plugin does not close; it is left behind", extra={"destination": self.name})
+
+    def _close(self) -> None:
         try:
             self._manager.hook.close()
         except BaseException as error:
@@ -211,7 +220,8 @@ def _open(
     ]
     instance, found = _instance(plugin, own, source, (*loc, "settings"))
     problems += found
-    unusable = problems[0].message if problems else None
+    first = problems[0] if problems else None
+    unusable = f"{first.path.removeprefix(f'destinations.{name}.')}: {first.message}" if first else None
     return Destination(name=name, settings=own, retry=retry, plugin=plugin, instance=instance, error=unusable), problems
 
 

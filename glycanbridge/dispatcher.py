@@ -51,7 +51,7 @@ class Dispatcher:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self._stopping = False
+        self._stopping = threading.Event()
         running = [each for each in bridge.destinations.values() if each.runs]
         self._bells = {each.name: _Bell() for each in running}
         self._lanes = [
@@ -68,7 +68,7 @@ class Dispatcher:
 
     def stop(self, timeout_s: float) -> bool:
         """Take nothing new and wait for running attempts, `timeout_s` in all; whether all of them came to an end."""
-        self._stopping = True
+        self._stopping.set()
         self._wake(frozenset(self._bells))
         deadline = time.monotonic() + timeout_s
         for lane in self._lanes:
@@ -85,17 +85,16 @@ class Dispatcher:
 
     def _lane(self, destination: Destination) -> None:
         bell = self._bells[destination.name]
-        while not self._stopping:
+        while not self._stopping.is_set():
             rings = bell.rings
             try:
-                if self._bridge.deliver_next(destination):
-                    continue
-                due_in_s = self._bridge.journal.next_due_in_s(destination.name)
+                if not self._bridge.deliver_next(destination):
+                    due_in_s = self._bridge.journal.next_due_in_s(destination.name)
+                    bell.wait(rings, LONGEST_SLEEP_S if due_in_s is None else min(due_in_s, LONGEST_SLEEP_S))
             except JournalUnavailable as error:
                 log.warning("lane waits: %s", error, extra={"destination": destination.name})
-                due_in_s = TROUBLE_SLEEP_S
+                self._stopping.wait(TROUBLE_SLEEP_S)
             except BaseException as error:
                 told = {"destination": destination.name, "error": without_text(error)}
                 log.error("lane failed and goes on", extra=told)  # noqa: TRY400 (the text may hold a patient's values)
-                due_in_s = TROUBLE_SLEEP_S
-            bell.wait(rings, LONGEST_SLEEP_S if due_in_s is None else min(due_in_s, LONGEST_SLEEP_S))
+                self._stopping.wait(TROUBLE_SLEEP_S)

@@ -70,7 +70,6 @@ class _Model(BaseModel):
         strict=True,
         extra="allow",
         alias_generator=to_camel,
-        validate_by_name=True,
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
     )
@@ -218,7 +217,8 @@ def parse(body: bytes) -> Event:
             tag = first["ctx"]["tag"]
             raise ParseError(f"unknown event type {tag!r}" if _TYPE.fullmatch(tag) else "unknown event type") from None
         place = ".".join(str(part) for part in first["loc"] if part not in EVENT_TYPES)
-        raise ParseError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+        told = first["msg"].removeprefix("Value error, ")
+        raise ParseError(f"{place}: {told}" if place else told) from None
 
 
 class EventId(NamedTuple):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import select
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -22,7 +24,9 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from waitress.utilities import Error, RequestEntityTooLarge
 
-from glycanbridge.errors import ListenError
+from glycanbridge.errors import ListenError, without_text
+
+log = logging.getLogger(__name__)
 
 THREADS = 16
 """Requests answered at once: each waits for the journal's next commit, and four would starve the group."""
@@ -132,7 +136,7 @@ def _adjustments(listening: socket.socket, max_body_bytes: int) -> Adjustments:
             connection_limit=CONNECTIONS,
             asyncore_use_poll=hasattr(select, "poll"),  # select() ends at file descriptor 1024
             cleanup_interval=1,
-            channel_timeout=15,
+            channel_timeout=3600,  # our own deadline comes first, see `_Server.maintenance`
             channel_request_lookahead=0,
             max_request_header_size=16_384,
             max_request_body_size=max_body_bytes + 1,  # waitress refuses what is equal, too
@@ -148,12 +152,17 @@ class _Parser(HTTPRequestParser):
     """Refuses what two readers could frame in two ways, the ground of request smuggling (RFC 9112, 6.3)."""
 
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        encodings = header_plus.lower().count(b"\r\ntransfer-encoding:")
-        if encodings > 1 or (encodings and "CONTENT_LENGTH" in self.headers):
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # an address with half a bracket, a length of 5,000 digits: waitress lets them through
+            raise ParsingError("The request line or a header cannot be read") from None
+        encodings = re.findall(rb"\r\ntransfer-encoding:([^\r]*)", header_plus, re.IGNORECASE)
+        if len(encodings) > 1 or b"," in b"".join(encodings) or (encodings and "CONTENT_LENGTH" in self.headers):
             raise ParsingError("Transfer-Encoding twice, or beside Content-Length")
         if self.version not in {"1.0", "1.1"}:
             raise ParsingError("Not HTTP/1")
+        if self.content_length >= self.adj.max_request_body_size:
+            self.expect_continue = False  # it gets its 413, and no invitation to send the body first
 
 
 class _JsonError(Error):
@@ -180,23 +189,34 @@ class _Channel(HTTPChannel):
 
     parser_class = _Parser
     error_task_class = _ErrorTask
-    silent = True
     lingers = False
     lingering = False
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.began_at = time.monotonic()
+        """Since when we wait for the sender: for a request, for the rest of one, or for it to read our answer."""
 
     def received(self, data: bytes) -> bool:
-        if self.request is None and not self.silent:
+        if self.request is None:
+            data = data.lstrip(b"\r\n")  # empty lines before a request are passed over (RFC 9112, 2.2): no activity
+            if not data:
+                return False
             self.began_at = time.monotonic()
-        self.silent = False
         return bool(super().received(data))
 
+    def service(self) -> None:
+        super().service()
+        self.began_at = time.monotonic()
+
     def overdue(self, deadline_s: float) -> bool:
-        waits = self.request is not None or self.silent or self.lingering
-        return waits and time.monotonic() - self.began_at > deadline_s
+        return not self.requests and time.monotonic() - self.began_at > deadline_s
+
+    def handle_error(self) -> None:
+        """An exception of waitress's own ends the connection; its text may be what a stranger sent."""
+        error = sys.exc_info()[1]
+        log.error("a connection was dropped: %s", without_text(error) if error else "unknown")
+        self.handle_close()
 
     # A sender in the middle of a body that is too large gets a reset instead of the 413 if we just close: so we send
     # the answer, end our side, read on and throw away until the sender has closed, or its deadline has come.
@@ -224,9 +244,8 @@ class _Server(TcpWSGIServer):
     channel_class = _Channel
     request_deadline_s = 10.0
 
-    def maintenance(self, now: float) -> None:
-        """Once a second: let go of idle connections, and of requests that trickle in for ever."""
-        super().maintenance(now)
+    def maintenance(self, now: float) -> None:  # noqa: ARG002 (the wall clock's)
+        """Once a second: let go of connections that keep us waiting, silent, idle or trickling."""
         for channel in list(self.active_channels.values()):
             if channel.overdue(self.request_deadline_s):
                 channel.will_close = True

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 App = falcon.App[falcon.Request, falcon.Response]
 
 RETRY_AFTER_S = 5
-REFUSALS_LOGGED_EVERY_S = 10.0
-"""A flood of wrong signatures makes one log line in so many seconds, with the count."""
+LOGGED_EVERY_S = 10.0
+"""A flood of requests that are refused, or cannot be kept, makes one log line in so many seconds, with the count."""
 
 
 def create_app(bridge: Bridge, *, path: str, max_body_bytes: int, readiness: Readiness) -> App:
@@ -46,6 +46,8 @@ class Readiness:
 
     def __init__(self, probe: Callable[[], None], lanes_alive: Callable[[], bool]) -> None:
         self.stopping = False
+        self.refusing = False
+        """Whether the last event could not be kept: a disk may have room for a probe and none for an event."""
         self._probe = probe
         self._lanes_alive = lanes_alive
         self._looked_at = float("-inf")
@@ -55,6 +57,8 @@ class Readiness:
         """What keeps the bridge from being ready, in a few words; empty if nothing does."""
         if self.stopping:
             return "stopping"
+        if self.refusing:
+            return "the last event could not be kept"
         if time.monotonic() - self._looked_at > self.KEPT_S:
             self._trouble = self._look()
             self._looked_at = time.monotonic()
@@ -76,6 +80,8 @@ class Readiness:
             raise falcon.HTTPServiceUnavailable(title="Not ready", description=trouble, retry_after=RETRY_AFTER_S)
         resp.media = {"status": "ready"}
 
+    on_head = on_get
+
 
 class Health:
     """Whether the process lives."""
@@ -83,6 +89,8 @@ class Health:
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         """200 always: whoever answers lives."""
         resp.media = {"status": "alive"}
+
+    on_head = on_get
 
 
 class Webhook:
@@ -92,7 +100,8 @@ class Webhook:
         self._bridge = bridge
         self._max_body_bytes = max_body_bytes
         self._readiness = readiness
-        self._refusals = _Refusals()
+        self._refused = _Tally("refused: the secret, a proxy that alters bodies, or a stranger")
+        self._not_kept = _Tally("answered 503")
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """200 once the event is kept; 401 if it is not GlycanAge's; 503 if it cannot be kept now."""
@@ -104,11 +113,13 @@ class Webhook:
         try:
             accepted = self._bridge.accept(body, req.get_header(HEADER))
         except SignatureError as error:
-            self._refusals.count(error.reason)
+            self._refused.count(error.reason)
             raise falcon.HTTPUnauthorized(title="Unauthorized", description=f"{HEADER} does not fit") from None
         except (JournalUnavailable, DeadLetterError) as error:
-            log.error("answered 503: %s", error)  # noqa: TRY400 (a full disk is no fault of the program's)
+            self._readiness.refusing = True
+            self._not_kept.count(str(error))
             raise _unavailable() from None
+        self._readiness.refusing = False
         if accepted.status != "accepted":
             log.info(accepted.status, extra={"event_id": accepted.id})
         resp.data = b'{"status":"%b","id":"%b"}' % (accepted.status.encode(), accepted.id.encode())
@@ -119,19 +130,20 @@ class Webhook:
         raise falcon.HTTPMethodNotAllowed(["POST"])
 
 
-class _Refusals:
-    """Counts refused requests, and logs a line for them now and then: a flood must not fill the disk with logs."""
+class _Tally:
+    """Counts what goes wrong, and logs a line for it now and then: a flood must not fill the disk with logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, message: str) -> None:
+        self._message = message
         self._since: dict[str, int] = {}
         self._logged_at = float("-inf")
 
     def count(self, reason: str) -> None:
         self._since[reason] = self._since.get(reason, 0) + 1
         now = time.monotonic()
-        if now - self._logged_at >= REFUSALS_LOGGED_EVERY_S:
-            self._logged_at, refused, self._since = now, self._since, {}
-            log.warning("refused: the secret, a proxy that alters bodies, or a stranger", extra={"refused": refused})
+        if now - self._logged_at >= LOGGED_EVERY_S:
+            self._logged_at, counted, self._since = now, self._since, {}
+            log.warning(self._message, extra={"requests": counted})
 
 
 def _unavailable() -> falcon.HTTPServiceUnavailable:

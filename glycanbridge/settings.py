@@ -17,6 +17,7 @@ from glycanbridge.problems import validate
 DESTINATION_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
 VENDORS_SECRET_LENGTH = 32
 """What the vendor's page calls for: "your-secure-32-character-or-longer-secret"."""
+_SLIP = re.compile(r"\$?\s*\{?\s*(env|file|credential):")
 PUBLISHED_SECRETS = {"your-secure-32-character-or-longer-secret", "test-secret-key-for-development"}
 """The secrets of the vendor's page: anybody could sign with them."""
 
@@ -38,20 +39,27 @@ def _journal_url(url: str, info: ValidationInfo) -> str:
 
 def _address(listen: str) -> str:
     host, _, port = listen.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("expected host:port, such as 127.0.0.1:8080; port 0 is any free one")
+    if host in {"", "*"} or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address")
     return listen
 
 
-def _not_ours(path: str) -> str:
+def _path(path: str) -> str:
+    if re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path) is None:
+        raise ValueError("expected a path such as /webhooks/glycanage, of letters, digits and . _ ~ -")
     if path in {"/healthz", "/readyz"}:
         raise ValueError("expected another path: this one tells whether the bridge lives")
     return path
 
 
-def _not_empty(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().strip():
+def _meant(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not text.strip():
         raise ValueError("expected a secret, and this one is empty: anybody could sign with it")
+    if _SLIP.match(text):
+        raise ValueError(
+            "expected a secret, and this looks like a misspelt reference: write ${file:path} or ${env:NAME}"
+        )
     return secret
 
 
@@ -77,9 +85,9 @@ class ReceiverSettings(_Strict):
 
     listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8080"
     """`host:port`; port 0 is any free port, printed at start."""
-    path: Annotated[str, AfterValidator(_not_ours)] = Field("/webhooks/glycanage", pattern=r"^(/[A-Za-z0-9._~-]+)+$")
+    path: Annotated[str, AfterValidator(_path)] = "/webhooks/glycanage"
     """The path that GlycanAge posts to."""
-    secrets: tuple[Annotated[SecretStr, AfterValidator(_not_empty)], ...] = Field(min_length=1)
+    secrets: tuple[Annotated[SecretStr, AfterValidator(_meant)], ...] = Field(min_length=1)
     """Any one of them may have signed: two during a rotation."""
     max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
     """A larger body is answered 413."""
@@ -157,6 +165,8 @@ class Settings(_Strict):
 
 def load(source: BridgeYaml) -> Settings:
     """The settings in `bridge.yaml`. Raises `SettingsError` with every problem that can be seen in the file alone."""
+    if source.problems and not source.data:
+        raise SettingsError(source.problems)  # there is nothing in it that could be checked
     settings, problems = validate(Settings, source.data, source)
     if problems or source.problems or settings is None:
         raise SettingsError([*source.problems, *problems])

@@ -53,6 +53,8 @@ class Recorder:
             raise SystemExit(1)
         if mode == "bug":
             raise ValueError(f"cannot take {event.data}")
+        if mode == "print":
+            print("patient_123")
         with open(self.settings.file, "a", encoding="utf-8") as file:
             file.write(f"{delivery.id} {event.type} {delivery.attempt}\\n")
             file.flush()

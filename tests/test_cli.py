@@ -115,16 +115,34 @@ def test_check_shows_five_mistakes_in_five_lines_with_exit_78(serving):
         "    settings: {file: 3}\n"
     )
     done = serving.run("check")
+    listen = "expected host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address"
     what_to_do = "(`glycanbridge init` writes what is missing) and the reference has no default (:-...)"
 
     assert done.returncode == 78
     assert [line.removeprefix(f"{serving.config}:") for line in done.stdout.splitlines()] == [
-        "2:11: receiver.listen: expected host:port, such as 127.0.0.1:8080; port 0 is any free one, got 'nowhere'",
+        f"2:11: receiver.listen: {listen}, got 'nowhere'",
         f"3:13: receiver.secrets.0: the file {serving.folder}/not-there cannot be read {what_to_do}",
         "4:9: retry.trys: unknown key; did you mean 'tries'?",
         "7:13: destinations.a.plugin: no plugin 'recordre' is installed; did you mean 'recorder'?",
         "10:22: destinations.b.settings.file: expected a path, got 3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"dead_letters": "secret/letters"}, "dead_letters: nothing can be written below {folder}/secret"),
+        ({"journal": "sqlite:///secret/journal.db"}, "journal: nothing can be written below {folder}/secret"),
+        ({"journal": "sqlite:///var"}, "journal: {folder}/var is a directory"),
+    ],
+)
+def test_check_tells_of_places_where_nothing_can_be_written(serving, place, message):
+    """Before the first event that would have to go there."""
+    serving.configure(TAKE, **place)
+    done = serving.run("check")
+
+    assert done.returncode == 78
+    assert message.format(folder=serving.folder) in done.stdout
 
 
 def test_check_online_lets_plugins_talk_to_their_far_side(serving):
@@ -258,6 +276,8 @@ def test_deliveries_are_listed_and_shown(story):
         {"id", "event_id", "event_type", "destination", "state", "attempts", "due_at", "last_error", "receipt"}
     ]
     assert (row["state"], row["last_error"], row["due_at"]) == ("dead", "no such patient", None)
+    assert story.rows("deliveries", "show", story.ids[0][:8])[0]["destination"] == "good"
+    assert "several deliveries have" in story.run("deliveries", "show", story.ids[1][:8]).stderr
     (attempt,) = row["attempts"]
     assert set(attempt) == {"number", "started_at", "duration_ms", "outcome", "error", "receipt"}
     assert (attempt["number"], attempt["outcome"]) == (1, "permanent")
@@ -321,10 +341,11 @@ def test_what_came_from_outside_cannot_steer_the_terminal(serving):
     """A kit code with an escape sequence is shown with question marks."""
     serving.configure(TAKE)
     with served(serving):
-        serving.post(sample(data={"kitCode": "KIT\x1b[2J"}))
+        serving.post(sample(data={"kitCode": "KIT\x1b[2J" + "x" * 100_000}))
     done = serving.run("events", "list")
 
     assert "KIT?[2J" in done.stdout
+    assert len(done.stdout) < 1000
     assert "\x1b" not in done.stdout + serving.run("events", "show", done.stdout.splitlines()[1][:8]).stdout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -188,6 +189,22 @@ def test_a_plugin_that_cannot_be_closed_stops_nobody():
     Destinations([make_destination("a", Stubborn()), make_destination("b", Tidy())]).close()
 
     assert closed == [True]
+
+
+def test_a_plugin_that_does_not_close_is_left_behind(monkeypatch, caplog):
+    """The bridge must stop all the same."""
+    monkeypatch.setattr("glycanbridge.destinations.CLOSE_S", 0.01)
+    gate = threading.Event()
+
+    class Hanging(Taker):
+        @hookimpl
+        def close(self):
+            gate.wait(20)
+
+    make_destination("a", Hanging()).close()
+
+    assert "it is left behind" in caplog.text
+    gate.set()
 
 
 def test_a_destination_whose_plugin_is_gone_still_takes_what_it_is_owed(serving):

@@ -60,6 +60,12 @@ def test_a_time_is_exact_to_the_millisecond(ms):
     assert told.microsecond == ms % 1000 * 1000
 
 
+def test_only_the_vendors_own_spelling_is_understood():
+    """`kit_code` is our word for it, and on the wire an unknown field."""
+    with pytest.raises(ParseError, match="kitCode"):
+        parse(sample().replace(b"kitCode", b"kit_code"))
+
+
 def test_unknown_fields_are_kept_and_handed_on():
     """The vendor may add some at any time."""
     event = parse(sample(source="lab-2", data={"batch": {"number": 7}}))

@@ -138,6 +138,22 @@ def test_what_a_dead_process_left_behind_is_due_at_the_next_start(journal, path,
     after.close()
 
 
+def test_one_that_was_cut_off_again_and_again_waits_a_little_longer_each_time(journal, path, clock):
+    """It may be what kills the process: others must not use up their attempts beside it."""
+    journal.record(new_event())
+    waits = []
+    for _ in range(9):
+        due_in_s = journal.next_due_in_s("a")
+        waits.append(due_in_s)
+        clock.turn(due_in_s)
+        journal.claim("a", limit=1, lease_s=600)
+        journal.close()
+        journal = SqliteJournal(path, clock=clock)
+    journal.close()
+
+    assert waits == [0, 0, 1, 3, 7, 15, 31, 60, 60]
+
+
 def test_a_file_that_was_taken_away_is_told_and_nothing_is_answered(journal, path):
     """Else the bridge would go on writing into a file without a name, and all of it would be gone at its end."""
     journal.record(new_event())

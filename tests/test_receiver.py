@@ -195,7 +195,7 @@ def test_a_content_length_that_is_too_long_is_cut_off_at_the_deadline(server):
     assert server.post(body).told["status"] == "accepted"
 
 
-@pytest.mark.parametrize("length", ["-1", "+5", "5, 5", "five", "5\r\nContent-Length: 6"])
+@pytest.mark.parametrize("length", ["-1", "+5", "5, 5", "five", "5\r\nContent-Length: 6", "9" * 5000])
 def test_a_content_length_that_is_no_length_is_400(server, length):
     """In our own form."""
     assert_json_error(server.ask(request(b"hello", f"Content-Length: {length}")), 400)
@@ -206,6 +206,7 @@ def test_a_content_length_that_is_no_length_is_400(server, length):
     [
         ["Transfer-Encoding: chunked", "Content-Length: 5"],
         ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: chunked, chunked"],
         ["Header without colon"],
         ["Folded: a\rb"],
     ],
@@ -221,6 +222,49 @@ def test_another_http_is_400_and_an_unknown_coding_501(server):
 
     assert_json_error(server.ask(old), 400)
     assert_json_error(server.ask(request(b"", "Transfer-Encoding: gzip, chunked")), 501)
+
+
+@pytest.mark.parametrize("path", ["http://[", "http://[SECRETPATIENT]/", "http://[::1"])
+def test_an_address_that_cannot_be_read_is_400_and_leaves_no_word_of_it(server, path):
+    """Unsigned, in one packet: it must neither fill the log nor write into it."""
+    before = server.log.read_text()
+
+    assert_json_error(server.ask(request(sample(), path=path)), 400)
+    assert server.log.read_text() == before
+
+
+def test_empty_lines_are_no_activity(server):
+    """A connection that sends nothing else is cut off at the deadline, like a silent one."""
+    connection = server.connect()
+    for _ in range(5):
+        connection.send(b"\r\n" * 10)
+
+    assert connection.answer() is None
+    connection.close()
+
+
+def test_an_empty_line_before_a_request_is_passed_over(server):
+    """As RFC 9112 has it."""
+    assert server.ask(b"\r\n" + request(sample(timestamp=15))).status == 200
+
+
+def test_an_idle_connection_is_let_go(server):
+    """A thousand of them would shut GlycanAge out."""
+    connection = server.connect()
+    connection.send(request(sample(timestamp=16)))
+
+    assert connection.answer().status == 200
+    assert connection.answer() is None
+    connection.close()
+
+
+def test_nobody_is_invited_to_send_what_is_too_large(server):
+    """413 at once, and no 100 Continue before it."""
+    connection = server.connect()
+    connection.send(request(b"", "Expect: 100-continue", "Content-Length: 9999999"))
+
+    assert b" 413 " in connection._file.readline()
+    connection.close()
 
 
 def test_headers_without_end_are_431(server):
@@ -302,6 +346,11 @@ def test_health_and_readiness_are_told(server):
     """The process lives; the journal takes writes and the lanes live."""
     assert server.ask(request(b"", method="GET", path="/healthz")).told == {"status": "alive"}
     assert server.ask(request(b"", method="GET", path="/readyz")).told == {"status": "ready"}
+    for path in ("/healthz", "/readyz"):
+        connection = server.connect()
+        connection.send(request(b"", method="HEAD", path=path))
+        assert b" 200 " in connection._file.readline()
+        connection.close()
 
 
 def test_no_answer_names_the_server(server):
@@ -338,6 +387,26 @@ def test_a_fault_of_the_programs_own_is_a_500_that_tells_nobody_anything(client,
     assert (answer.status_code, set(answer.json)) == (500, {"title", "description"})
     assert "ValueError at test_receiver.py" in caplog.text
     assert "patient_123" not in answer.text + caplog.text
+
+
+def test_what_cannot_be_kept_is_counted_and_makes_the_bridge_unready_until_something_is(client, monkeypatch, caplog):
+    """A full disk under load: a line now and then, not one for each request."""
+    http, bridge, readiness = client
+    accept = bridge.accept
+
+    def fails(_body, _signature):
+        raise JournalUnavailable("the disk is full")
+
+    monkeypatch.setattr(bridge, "accept", fails)
+    answers = [http.simulate_post(PATH, body=sample()) for _ in range(50)]
+    assert {(each.status_code, each.headers["retry-after"]) for each in answers} == {(503, "5")}
+    assert [each.requests for each in caplog.records] == [{"the disk is full": 1}]
+    assert readiness.trouble() == "the last event could not be kept"
+
+    monkeypatch.setattr(bridge, "accept", accept)
+    signed = {"X-GlycanAge-Signature": sign(sample(), SECRET)}
+    assert http.simulate_post(PATH, body=sample(), headers=signed).status_code == 200
+    assert readiness.trouble() == ""
 
 
 def test_readiness_says_what_is_in_the_way(client):

@@ -16,6 +16,7 @@ from glycanbridge.events import EVENT_TYPES
 from glycanbridge.problems import validate
 from glycanbridge.settings import LocalPath, json_schema, load, warnings
 
+LISTEN = "expected host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address"
 MINIMAL = "receiver: {secrets: [0123456789abcdef0123456789abcdef]}\n"
 
 
@@ -120,7 +121,7 @@ def test_every_mistake_is_told_at_once_with_line_and_column(told):
         journal: mysql://u:geheim@host/db
         """
     ) == [
-        "2:11: receiver.listen: expected host:port, such as 127.0.0.1:8080; port 0 is any free one, got '127.0.0.1'",
+        f"2:11: receiver.listen: {LISTEN}, got '127.0.0.1'",
         "3:3: receiver.pathh: unknown key; did you mean 'path'?",
         "4:12: receiver.secrets: expected at least 1 item(s)",
         "6:3: receiver.path: stands twice; the first is in line 5",
@@ -317,6 +318,14 @@ def test_relative_paths_are_taken_from_the_files_folder(write):
 
     assert validate(PluginSettings, {"host": "h", "folder": "x/y"}, source)[0].folder == source.folder / "x" / "y"
     assert validate(PluginSettings, {"host": "h", "folder": "/x"}, source)[0].folder == Path("/x")
+
+
+@pytest.mark.parametrize("slip", ["file:var/webhook-secret", "'{file:var/secret}'", "$ {env:SECRET}", "env:SECRET"])
+def test_a_misspelt_reference_is_no_secret(told, slip):
+    """It stands in everybody's README, and GlycanAge's events would be refused."""
+    (line,) = told(f"receiver:\n  secrets:\n    - {slip}\n")
+
+    assert line.startswith("3:7: receiver.secrets.0: expected a secret, and this looks like a misspelt reference")
 
 
 @pytest.mark.parametrize("secret", ["''", "'  '", "${env:EMPTY}"])

@@ -183,7 +183,7 @@ def test_a_journal_that_cannot_commit_is_503_until_it_can(serving):
 
         assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         assert set(refused.told) == {"title", "description"}
-        assert (not_ready.status, not_ready.told["description"]) == (503, "the journal takes no writes")
+        assert (not_ready.status, not_ready.told["description"]) == (503, "the last event could not be kept")
         until(lambda: serving.post(sample()).status == 200)
         until(lambda: serving.ask(request(b"", method="GET", path="/readyz")).status == 200)
 
@@ -224,6 +224,18 @@ def test_no_log_line_holds_a_patients_value_or_a_secret(serving):
     assert "ValueError" in log
     for needle in ("patient_123", "KIT001234", "45.2", "report_78901", SECRET):
         assert needle not in log + reasons
+
+
+def test_what_a_plugin_prints_does_not_stand_beside_our_line(serving):
+    """Standard output has the one line that says where the bridge listens."""
+    serving.configure(with_mode("print"))
+    serving.start()
+    serving.post(sample())
+    until(lambda: taken(serving))
+    serving.process.terminate()
+
+    assert serving.process.stdout.read() == ""
+    assert serving.stop() == 0
 
 
 def test_a_destination_whose_plugin_is_gone_is_delivered_when_it_is_back(serving):

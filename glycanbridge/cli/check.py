@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -34,6 +35,7 @@ def command(config: Path, *, online: bool) -> None:
     except SettingsError as error:
         _fail([*error.problems, *problems_in(source)])
     destinations, problems = open_destinations(settings, source)
+    problems += _problems_of_places(settings, source)
     if problems:
         _fail(problems)
     _show(settings, destinations)
@@ -63,6 +65,17 @@ def _show(settings: Settings, destinations: Destinations) -> None:
         click.echo("isolation: process is not available in this version: plugins run in threads of the bridge")
     for line in warnings(settings):
         click.echo(f"warning: {line}")
+
+
+def _problems_of_places(settings: Settings, source: BridgeYaml) -> list[Problem]:
+    """What keeps files from being written where they should go, seen without writing one."""
+    journal = Path(settings.journal.removeprefix("sqlite:///"))
+    problems = [source.problem(("journal",), f"{journal} is a directory")] if journal.is_dir() else []
+    for name, directory in (("journal", journal.parent), ("dead_letters", settings.dead_letters)):
+        there = next(each for each in (directory, *directory.parents) if each.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            problems.append(source.problem((name,), f"nothing can be written below {there}"))
+    return problems
 
 
 def _state_of_journal(settings: Settings) -> str:

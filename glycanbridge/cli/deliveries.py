@@ -40,11 +40,16 @@ def list_deliveries(config: Path, *, as_json: bool, which: Filter) -> None:
 @json_option
 def show_delivery(delivery_id: str, config: Path, *, as_json: bool) -> None:
     """Show one delivery with its attempts. Its ID is EVENT:DESTINATION; the beginning of the event's id is enough."""
-    event_id, _, destination = delivery_id.rpartition(":")
+    event_id, colon, destination = delivery_id.rpartition(":")
+    if not colon:  # the event alone is enough, if it is owed to one destination
+        event_id, destination = delivery_id, ""
     with closing(open_questions(read_settings(config)[0].journal)) as questions:
         found = questions.event(event_id) if event_id else []
         rows = [
-            each for event in found for each in questions.deliveries_of(event.id) if each.destination == destination
+            each
+            for event in found
+            for each in questions.deliveries_of(event.id)
+            if destination in {"", each.destination}
         ]
         if len(rows) != 1:
             many = "several deliveries have" if rows else "no delivery has"

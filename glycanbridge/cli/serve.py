@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ def command(config: Path) -> None:
     settings, source = read_settings(config)
     os.umask(0o077)  # every file that is written from here on holds patients' data
     set_up_logs()
-    server = Server(settings, source)
-    server.run(lambda: click.echo(f"listening on {server.url}"))
-    sys.stdout.flush()
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):  # what a plugin prints must not stand beside our one line
+        server = Server(settings, source)
+        server.run(lambda: click.echo(f"listening on {server.url}", file=stdout))

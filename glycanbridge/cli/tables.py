@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 Row = Mapping[str, Any]
+LONGEST_CELL = 80
+"""Characters of a cell in a table; --json and `show` have all of it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,7 +28,7 @@ def show_rows(rows: Sequence[Row], *, as_json: bool, columns: Sequence[str], not
         for row in rows:
             click.echo(json.dumps(row))
     elif rows:
-        _show_table([[_cell(row[column]) for column in columns] for row in rows], columns)
+        _show_table([[_cut(_cell(row[column])) for column in columns] for row in rows], columns)
     else:
         click.echo(nothing, err=True)
 
@@ -59,6 +61,10 @@ def _show_table(cells: list[list[str]], columns: Sequence[str]) -> None:
 def short(event_id: str) -> str:
     """Enough of an event's id to name it in a table: a hash is cut, and every command takes the beginning of an id."""
     return event_id[:12] if len(event_id) == 64 else event_id
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= LONGEST_CELL else f"{cell[: LONGEST_CELL - 3]}..."
 
 
 def _cell(value: object) -> str:

@@ -53,7 +53,10 @@ RETURNING id
 """
 _INSERT_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)"
 _CREATE_SCHEMA = "CREATE TABLE IF NOT EXISTS schema (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)"
-_TAKE_OVER = "UPDATE deliveries SET due_at = ? WHERE state = 'running' AND state IN ('pending', 'running')"  # indexed
+_TAKE_OVER = """
+UPDATE deliveries SET due_at = ? + min(60000, ((1 << min(attempt - 1, 6)) - 1) * 1000)
+WHERE state = 'running' AND state IN ('pending', 'running')
+"""  # at once after the first attempt, 1, 3, 7 s later and so on after more: one of them may be what kills the process
 _NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE destination = ? AND state IN ('pending', 'running')"
 
 
@@ -105,7 +108,7 @@ class SqliteJournal(SqliteQuestions):
         transaction = _Transaction(self._connection, path)
         self._writer = Writer(transaction, after_commit=self._tell_due, wait_s=wait_s)
         if serves:  # and nobody else does: whatever is running was left by a dead process
-            self._writer.run(lambda: self._connection.execute(_TAKE_OVER, (self._clock(),)))
+            self._writer.run(self._take_over)
 
     def record(self, event: NewEvent) -> Recorded:
         """Keep the event with its deliveries; returns when both are on disk."""
@@ -140,6 +143,12 @@ class SqliteJournal(SqliteQuestions):
         self._serving.release()
 
     # What follows runs in the writer's thread, inside a transaction.
+
+    def _take_over(self) -> None:
+        self._connection.execute(_TAKE_OVER, (self._clock(),))
+        left_behind = self._connection.changes()
+        if left_behind:
+            log.warning("attempts were cut off when the last process ended; they are made again: %d", left_behind)
 
     def _record(self, new: NewEvent) -> Recorded:
         now = self._clock()

@@ -20,11 +20,11 @@ from glycanbridge_csv import COLUMNS, LONGEST_VALUE, Csv, CsvSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from glycanbridge import EVENT_TYPES, Delivery, PermanentError, TemporaryError
+from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.events import parse
-from glycanbridge.settings import Settings
+from glycanbridge.settings import load
 
 README = Path(__file__).parents[1] / "README.md"
 REPORTS, ASSIGNMENTS = "report-ready-2023-08.csv", "assignment-status-changed-2023-08.csv"
@@ -619,7 +619,10 @@ def test_the_readmes_example_and_settings_are_true(tmp_path):
     """The block of `bridge.yaml` is taken as it stands, and the table names every setting with its default."""
     readme = README.read_text(encoding="utf-8")
     block = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)[1]
-    bridge = Settings.model_validate(YAML(typ="safe", pure=True).load(block))
+    (tmp_path / "bridge.yaml").write_text(block, encoding="utf-8")
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "webhook-secret").write_text("x" * 64, encoding="utf-8")
+    bridge = load(BridgeYaml(tmp_path / "bridge.yaml"))
     own = CsvSettings.model_validate(dict(bridge.destinations["results-csv"].settings), context={"folder": tmp_path})
     assert (own.directory, own.delimiter, own.bom) == (tmp_path / "var" / "exports", ";", True)
     for name, each in CsvSettings.model_fields.items():
