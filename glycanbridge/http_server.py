@@ -32,6 +32,8 @@ THREADS = 16
 """Requests answered at once: each waits for the journal's next commit, and four would starve the group."""
 CONNECTIONS = 1000 if hasattr(select, "poll") else 450
 """Where there is no poll, as on Windows, select() fails beyond 512, and would take the server with it."""
+CROWDED_DEADLINE_S = 1.0
+"""When all connections are taken, whoever keeps us waiting for so long makes room: GlycanAge waits ten seconds."""
 DRAIN_S = 5.0
 
 
@@ -245,7 +247,9 @@ class _Server(TcpWSGIServer):
     request_deadline_s = 10.0
 
     def maintenance(self, now: float) -> None:  # noqa: ARG002 (the wall clock's)
-        """Once a second: let go of connections that keep us waiting, silent, idle or trickling."""
+        """Once a second: let go of connections that keep us waiting, silent, idle or trickling; sooner in a crowd."""
+        crowded = len(self._map) >= self.adj.connection_limit
+        deadline_s = min(CROWDED_DEADLINE_S, self.request_deadline_s) if crowded else self.request_deadline_s
         for channel in list(self.active_channels.values()):
-            if channel.overdue(self.request_deadline_s):
+            if channel.overdue(deadline_s):
                 channel.will_close = True

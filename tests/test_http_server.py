@@ -98,6 +98,36 @@ def test_a_connection_that_says_nothing_is_cut_off_at_the_deadline(running):
         connection.close()
 
 
+def test_a_crowd_of_silent_connections_makes_room_soon(app, monkeypatch):
+    """Else whoever holds all of them shuts GlycanAge out for the whole deadline."""
+    monkeypatch.setattr("glycanbridge.http_server.CONNECTIONS", 20)
+    monkeypatch.setattr("glycanbridge.http_server.CROWDED_DEADLINE_S", 0.1)
+    listening = bind("127.0.0.1", 0)
+    server = HttpServer(app, listening=listening, max_body_bytes=1000, request_deadline_s=3600)
+    thread = threading.Thread(target=server.run, args=(lambda: None,))
+    thread.start()
+    address = listening.getsockname()
+    until(lambda: not refuses(address))
+    crowd = [Connection(*address) for _ in range(40)]
+
+    good = Connection(*address)
+    good.send(post(b"hello"))
+    assert good.answer().body == b"hello"
+    for connection in [*crowd, good]:
+        connection.close()
+    server.stop()
+    thread.join(20)
+
+
+def refuses(address) -> bool:
+    """Whether nobody listens there."""
+    try:
+        Connection(*address).close()
+    except OSError:
+        return True
+    return False
+
+
 def test_stopping_lets_a_running_request_end(running, app):
     """It gets its answer; a new connection is refused at once."""
     server, address, thread = running
@@ -106,15 +136,7 @@ def test_stopping_lets_a_running_request_end(running, app):
     connection.send(post(b"hello"))
     assert app.entered.wait(10)
     server.stop()
-
-    def refused() -> bool:
-        try:
-            Connection(*address).close()
-        except OSError:
-            return True
-        return False
-
-    until(refused)
+    until(lambda: refuses(address))
     app.gate.set()
     answer = connection.answer()
     thread.join(20)
