@@ -157,7 +157,7 @@ class DeadLetters:
         except OSError as error:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)  # it holds a patient's data, and no command lists it
-            raise DeadLetterError(f"{target}: the dead letter cannot be written: {error.strerror}") from error
+            raise DeadLetterError(f"{self.directory}: no dead letter can be written: {error.strerror}") from error
 
 
 def _id(kind: Kind, what: bytes) -> str:

@@ -43,11 +43,14 @@ class Readiness:
 
     KEPT_S = 1.0
     """How long an answer holds: each look costs a disk sync."""
+    REFUSED_FOR_S = 15.0
+    """How long an event that could not be kept counts, where none was kept since. A full disk may have room for a probe
+    and none for an event; and whoever sends nothing to a bridge that is not ready must not wait for ever."""
 
     def __init__(self, probe: Callable[[], None], lanes_alive: Callable[[], bool]) -> None:
         self.stopping = False
-        self.refusing = False
-        """Whether the last event could not be kept: a disk may have room for a probe and none for an event."""
+        self.refused_at = float("-inf")
+        """When an event last could not be kept, by the monotonic clock; minus infinity once one has been kept since."""
         self._probe = probe
         self._lanes_alive = lanes_alive
         self._looked_at = float("-inf")
@@ -57,7 +60,7 @@ class Readiness:
         """What keeps the bridge from being ready, in a few words; empty if nothing does."""
         if self.stopping:
             return "stopping"
-        if self.refusing:
+        if time.monotonic() - self.refused_at < self.REFUSED_FOR_S:
             return "the last event could not be kept"
         if time.monotonic() - self._looked_at > self.KEPT_S:
             self._trouble = self._look()
@@ -116,10 +119,10 @@ class Webhook:
             self._refused.count(error.reason)
             raise falcon.HTTPUnauthorized(title="Unauthorized", description=f"{HEADER} does not fit") from None
         except (JournalUnavailable, DeadLetterError) as error:
-            self._readiness.refusing = True
+            self._readiness.refused_at = time.monotonic()
             self._not_kept.count(str(error))
             raise _unavailable() from None
-        self._readiness.refusing = False
+        self._readiness.refused_at = float("-inf")
         if accepted.status != "accepted":
             log.info(accepted.status, extra={"event_id": accepted.id})
         resp.data = b'{"status":"%b","id":"%b"}' % (accepted.status.encode(), accepted.id.encode())

@@ -186,6 +186,8 @@ def test_a_journal_that_is_locked_at_start_is_told(path, monkeypatch):
         SqliteJournal(path)
     other.close()
 
+    SqliteJournal(path).close()  # nothing of the first try is in the way of the second
+
 
 def test_an_empty_file_is_a_journal_that_has_not_been_made(path):
     """To those who ask."""

@@ -389,7 +389,7 @@ def test_a_fault_of_the_programs_own_is_a_500_that_tells_nobody_anything(client,
     assert "patient_123" not in answer.text + caplog.text
 
 
-def test_what_cannot_be_kept_is_counted_and_makes_the_bridge_unready_until_something_is(client, monkeypatch, caplog):
+def test_what_cannot_be_kept_is_counted_and_makes_the_bridge_unready_for_a_while(client, monkeypatch, caplog):
     """A full disk under load: a line now and then, not one for each request."""
     http, bridge, readiness = client
     accept = bridge.accept
@@ -403,6 +403,11 @@ def test_what_cannot_be_kept_is_counted_and_makes_the_bridge_unready_until_somet
     assert [each.requests for each in caplog.records] == [{"the disk is full": 1}]
     assert readiness.trouble() == "the last event could not be kept"
 
+    readiness.refused_at -= readiness.REFUSED_FOR_S  # nobody sends anything to a bridge that is not ready
+    assert readiness.trouble() == ""
+
+    http.simulate_post(PATH, body=sample())
+    assert readiness.trouble() == "the last event could not be kept"
     monkeypatch.setattr(bridge, "accept", accept)
     signed = {"X-GlycanAge-Signature": sign(sample(), SECRET)}
     assert http.simulate_post(PATH, body=sample(), headers=signed).status_code == 200

@@ -356,7 +356,9 @@ def test_the_schema_takes_what_we_take_and_refuses_what_we_refuse(write):
     validator = jsonschema.Draft202012Validator(schema)
     good = {
         "receiver": {"secrets": ["${file:x}"], "max_body_bytes": "${env:MAX}", "path": "${env:HOOK_PATH}"},
-        "destinations": {"ops": {"plugin": "mail", "settings": {"host": "h", "port": "${env:PORT}"}}},
+        "destinations": {
+            "ops": {"plugin": "mail", "isolation": "${env:MODE}", "settings": {"host": "h", "port": "${env:PORT}"}}
+        },
     }
     shipped = BridgeYaml(Path(__file__).parent.parent / "bridge.yaml").data
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -45,7 +46,7 @@ def command(config: Path, *, online: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def _fail(problems: list[Problem]) -> None:
+def _fail(problems: list[Problem]) -> NoReturn:
     for problem in sorted(set(problems)):
         click.echo(str(problem))
     click.get_current_context().exit(WRONG_CONFIGURATION)

@@ -83,7 +83,7 @@ class _Transaction:
     def is_outage(self, error: Exception) -> bool:
         return isinstance(error, (JournalUnavailable, *_OUTAGES))
 
-    def is_ours(self, error: Exception) -> bool:
+    def raised(self, error: Exception) -> bool:
         return isinstance(error, apsw.Error)
 
 
@@ -108,7 +108,11 @@ class SqliteJournal(SqliteQuestions):
         transaction = _Transaction(self._connection, path)
         self._writer = Writer(transaction, after_commit=self._tell_due, wait_s=wait_s)
         if serves:  # and nobody else does: whatever is running was left by a dead process
-            self._writer.run(self._take_over)
+            try:
+                self._writer.run(self._take_over)
+            except BaseException:
+                self.close()
+                raise
 
     def record(self, event: NewEvent) -> Recorded:
         """Keep the event with its deliveries; returns when both are on disk."""

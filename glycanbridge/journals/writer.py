@@ -39,8 +39,8 @@ class Transaction(Protocol):
     def is_outage(self, error: Exception) -> bool:
         """Whether the database as a whole cannot write now, so that no part of a group could be committed alone."""
 
-    def is_ours(self, error: Exception) -> bool:
-        """Whether the database raised it, whatever it is."""
+    def raised(self, error: Exception) -> bool:
+        """Whether the database raised it, for whatever reason."""
 
 
 class _Ticket:
@@ -133,9 +133,9 @@ class Writer:
             outage = self._transaction.is_outage(error)
             if len(group) > 1 and not outage:
                 return False
-            told = outage or self._transaction.is_ours(error)
+            unavailable = outage or self._transaction.raised(error)
             for ticket in group:
-                ticket.error = JournalUnavailable(f"the journal cannot write: {error}") if told else error
+                ticket.error = JournalUnavailable(f"the journal cannot write: {error}") if unavailable else error
         return True
 
     def _undo(self) -> None:
