@@ -295,7 +295,8 @@ def test_dead_letters_are_listed_and_shown(story):
     assert len(story.rows("dead-letters", "list", "--limit", "1")) == 1
     for which in (("--kit", "KIT001234"), ("--type", "report-ready"), ("--state", "dead", "--destination", "bad")):
         assert [each["kind"] for each in story.rows("dead-letters", "list", *which)] == ["delivery"]
-    for which in (("--kit", "KIT1"), ("--type", "kit-received"), ("--state", "pending"), ("--until", "1d")):
+    for which in (("--kit", "KIT1"), ("--type", "kit-received"), ("--state", "pending"), ("--until", "1d"),
+                  ("--since", "2100-01-01")):  # fmt: skip
         assert story.rows("dead-letters", "list", *which) == []
     assert len(story.rows("dead-letters", "list", "--since", "1d")) == 2
 

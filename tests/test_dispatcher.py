@@ -118,7 +118,7 @@ def test_a_destination_that_does_not_run_keeps_what_it_is_owed(run, taker):
 def test_a_lane_goes_on_after_trouble(run, taker, monkeypatch):
     """With the journal, or with anything else."""
     monkeypatch.setattr(dispatcher, "TROUBLE_SLEEP_S", 0.01)
-    trouble = [JournalUnavailable("the disk is full"), ValueError("a fault of the program's")]
+    trouble = [JournalUnavailable("the disk is full"), ValueError("a fault of the program's"), SystemExit(1)]
     deliver_next = Bridge.deliver_next
 
     def deliver_or_fail(self, destination):

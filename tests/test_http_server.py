@@ -91,6 +91,28 @@ def test_an_address_of_ipv6_can_be_listened_on():
     listening.close()
 
 
+def test_a_fault_of_waitress_ends_one_connection_and_tells_no_values(running, monkeypatch, caplog):
+    """Its text may be what a stranger, or a patient's laboratory, has sent."""
+
+    def fails(_parser, _header):
+        raise RuntimeError("patient_123")
+
+    _, address, _ = running
+    monkeypatch.setattr("glycanbridge.http_server._Parser.parse_header", fails)
+    connection = Connection(*address)
+    connection.send(post(b"hello"))
+
+    assert connection.answer() is None
+    assert [each.message.partition(" at ")[0] for each in caplog.records] == ["a connection was dropped: RuntimeError"]
+    assert "patient_123" not in caplog.text
+    connection.close()
+    monkeypatch.undo()
+    again = Connection(*address)
+    again.send(post(b"hello"))
+    assert again.answer().body == b"hello"
+    again.close()
+
+
 def test_a_connection_that_says_nothing_is_cut_off_at_the_deadline(running):
     """A thousand of them would shut GlycanAge out for as long as they like."""
     _, address, _ = running

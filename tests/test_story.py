@@ -196,6 +196,16 @@ def test_a_dead_letter_directory_that_cannot_be_written_is_503(serving):
         assert serving.post(sample()).status == 200
 
 
+def test_what_a_killed_process_left_half_written_is_tidied_away_at_the_start(serving):
+    """Among the dead letters; nobody was told that it was kept."""
+    half = serving.folder / "var" / "dead-letters" / "20200101T000000000Z-abc.0123.partial"
+    half.parent.mkdir()
+    half.write_text("half")
+
+    with served(serving):
+        assert not half.exists()
+
+
 def test_every_file_that_is_written_is_for_its_owner_alone(serving):
     """Journal, dead letters and what plugins write: all of it is patients' data."""
     serving.configure(TAKE)
