@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from glycanbridge.delivery import Delivery
 from glycanbridge.signature import sign
 
 SECRET = "a-secret-of-the-tests-with-more-than-32-characters"
@@ -92,6 +94,14 @@ def sample(event_type: str = "report-ready", **changes: object) -> bytes:
     event = json.loads((resources.files("glycanbridge") / "samples" / f"{event_type}.json").read_bytes())
     event["data"] |= changes.pop("data", {})
     return json.dumps(event | changes).encode()
+
+
+def delivery(body: bytes | None = None, *, event_id="e1", event_type="report-ready", attempt=1) -> Delivery:
+    """A delivery of a sample event to the destination `a`."""
+    body = sample(event_type) if body is None else body
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    return Delivery(id=f"{event_id}:a", event_id=event_id, event_type=event_type, destination="a", attempt=attempt,
+                    received_at=now, body=body)  # fmt: skip
 
 
 def install_plugin(packages: Path, name: str, code: str, *, distribution: str | None = None) -> None:

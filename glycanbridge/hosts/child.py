@@ -1,0 +1,104 @@
+"""A host's process as the bridge holds it: asked, watched, and ended with all that it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from glycanbridge.hosts.messages import LARGEST_ANSWER_BYTES, receive, send
+
+GRACE_S = 1.0
+"""How long a process that has hung up may take to be gone, and its exit status to come."""
+
+
+class Child:
+    """One process. `lock` guards multiprocessing's own bookkeeping, which no two threads may touch at once."""
+
+    def __init__(self, process: BaseProcess, *, talk: socket.socket, life: Connection, lock: Lock) -> None:
+        self._process = process
+        self._pid = process.pid or 0
+        self._talk = talk
+        self._life = life
+        self._lock = lock
+        self._gone = gone_when(process)
+        self._ended = False
+
+    def gone(self, within_s: float = 0.0) -> bool:
+        """Whether it has died; `False` also where that cannot be seen."""
+        return bool(self._gone and wait(self._gone, within_s))
+
+    def ask(self, told: Mapping[str, object], body: bytes = b"", *, deadline: float) -> dict[str, Any]:
+        """What it answers. Raises as `messages.send` and `messages.receive`, `EOFError` also if it has died."""
+        send(self._talk, told, body, deadline=deadline)
+        return self.answer(deadline=deadline)
+
+    def answer(self, *, deadline: float) -> dict[str, Any]:
+        """What it says next. Something that it has started may hold its socket open, so its death is watched too."""
+        ready = wait([self._talk, *self._gone], max(0.0, deadline - monotonic()))
+        if not ready:
+            raise TimeoutError
+        if self._talk not in ready and not wait([self._talk], 0):
+            raise EOFError
+        return receive(self._talk, deadline=deadline, largest_bytes=LARGEST_ANSWER_BYTES)[0]
+
+    def kill(self) -> None:
+        """Kill it and all that it has started, from any thread; `end` is still to be called."""
+        with self._lock:
+            if self._ended:  # its number may be another's by now
+                return
+            self._life.close()  # ends also one that is not yet a group of its own
+            if sys.platform == "win32":
+                self._process.kill()
+                return
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+
+    def end(self, *, grace_s: float = 0.0) -> str:
+        """Kill what is left of it, after `grace_s`, and let go of it; how it died: `SIGSEGV`, `exit code 7`."""
+        self.gone(grace_s)
+        self.kill()
+        self._talk.close()
+        wait([self._process.sentinel], GRACE_S)
+        with self._lock:
+            self._ended = True
+            code = self._process.exitcode
+            with suppress(ValueError):  # not gone yet: it is in the kernel's hands
+                self._process.close()
+        for each in self._gone:
+            if sys.platform == "linux":
+                os.close(each)
+        self._gone = []
+        return _name_of(code)
+
+
+def gone_when(process: BaseProcess) -> list[int]:
+    """What becomes readable when a process dies, to be closed by the caller.
+
+    multiprocessing's own sentinel is the fork server's word for it, and comes too when the fork server dies.
+    """
+    if sys.platform == "linux":
+        try:
+            return [os.pidfd_open(process.pid or 0)]
+        except (AttributeError, OSError):  # an old kernel or Python; or it is dead, and its socket says so too
+            return []
+    return [process.sentinel] if sys.platform == "win32" else []
+
+
+def _name_of(code: int | None) -> str:
+    if code is None:
+        return "it does not end"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

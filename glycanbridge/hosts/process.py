@@ -1,0 +1,114 @@
+"""Runs a plugin in a process of its own, started when it is first needed, and anew whenever it had to be ended."""
+
+from __future__ import annotations
+
+import logging
+from threading import Lock
+from time import monotonic
+
+from glycanbridge.attempt import kept_text
+from glycanbridge.delivery import Delivery, Outcome, Result
+from glycanbridge.errors import without_text
+from glycanbridge.hosts import CLOSE_S
+from glycanbridge.hosts.child import GRACE_S, Child
+from glycanbridge.hosts.forks import Forks
+from glycanbridge.hosts.messages import HostPlan, outcome_of, told_of_delivery
+from glycanbridge.hosts.output import Lines
+
+log = logging.getLogger(__name__)
+
+
+class _NotReady(Exception):
+    """The plugin's instance could not be made, and nothing was handed to it."""
+
+
+class ProcessHost:
+    """A host in a process; `timeout_s` is for all of an attempt, the start of the process included."""
+
+    def __init__(self, *, plan: HostPlan, timeout_s: float, forks: Forks) -> None:
+        self._plan = plan
+        self._timeout_s = timeout_s
+        self._forks = forks
+        self._lines = Lines(plan.destination)
+        self._calling = Lock()
+        self._child: Child | None = None
+        self._closed = False
+
+    def deliver(self, delivery: Delivery) -> Outcome:
+        """Make one attempt; a process that hangs, dies or talks nonsense is ended, and the next call has a new one."""
+        deadline = monotonic() + self._timeout_s
+        with self._calling:
+            try:
+                child = self._ready(deadline)
+            except _NotReady as reason:
+                return Outcome(result=Result.TEMPORARY, error=kept_text(str(reason)))
+            try:
+                told = child.ask(told_of_delivery(delivery), delivery.body, deadline=deadline)
+                outcome = outcome_of(told)
+                if told.get("last"):
+                    self._end()
+            except Exception as error:
+                return Outcome(result=Result.UNKNOWN, error=self._ended_by(error, "no answer"))
+            return outcome
+
+    def close(self) -> None:
+        """Let the plugin close, within `CLOSE_S`; then its process is ended, also in the middle of an attempt."""
+        deadline = monotonic() + CLOSE_S
+        self._closed = True
+        if self._calling.acquire(timeout=CLOSE_S):
+            child, self._child = self._child, None
+            if child is not None:
+                self._close(child, deadline)
+            self._calling.release()
+        elif (child := self._child) is not None:
+            child.kill()  # and the attempt that is running finds it dead
+
+    def trouble(self) -> str | None:
+        """There is none that a new process would not mend."""
+        return None
+
+    def _ready(self, deadline: float) -> Child:
+        if self._closed:
+            raise _NotReady("the bridge is stopping")
+        if self._child is not None and self._child.gone():
+            how = self._end()
+            log.warning("the plugin's process died between two attempts: %s", how, extra=self._where)
+        if self._child is not None:
+            return self._child
+        try:
+            child = self._child = self._forks.start(self._plan, self._lines)
+            told = child.answer(deadline=deadline)
+        except Exception as error:
+            raise _NotReady(self._ended_by(error, "not ready")) from error
+        if "ready" not in told:
+            self._end()
+            raise _NotReady(told.get("unusable", "the plugin's process could not be started"))
+        return child
+
+    def _close(self, child: Child, deadline: float) -> None:
+        try:
+            child.ask({"close": True}, deadline=deadline)
+        except TimeoutError:
+            log.error("the plugin does not close; its process is ended", extra=self._where)  # noqa: TRY400 (no traceback)
+        except (EOFError, ValueError):
+            pass  # there is no answer: it has ended itself
+        child.end()
+
+    @property
+    def _where(self) -> dict[str, str]:
+        return {"destination": self._plan.destination}
+
+    def _ended_by(self, error: Exception, what: str) -> str:
+        """End the process because of `error`; what is to be said of it."""
+        how = self._end(grace_s=GRACE_S if isinstance(error, EOFError) else 0.0)
+        if isinstance(error, TimeoutError):
+            return f"{what} within {self._timeout_s:g} s: the plugin's process was ended"
+        if isinstance(error, EOFError):
+            return f"the plugin's process died: {how}"
+        if isinstance(error, ValueError):
+            return f"the plugin's process sent what is no answer ({error}): it was ended"
+        return f"the plugin's process cannot be used: {without_text(error)}"
+
+    def _end(self, *, grace_s: float = 0.0) -> str:
+        child, self._child = self._child, None
+        return child.end(grace_s=grace_s) if child is not None else "it could not be started"

@@ -1,0 +1,658 @@
+"""Hosts: whatever a real plugin does in a real process, its lane has an outcome and goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import HandClock
+from serving import delivery, install_plugin, sample, until
+
+from glycanbridge.delivery import Outcome, Result
+from glycanbridge.hosts.forks import Forks
+from glycanbridge.hosts.messages import HostPlan, outcome_of
+from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S, Lines
+from glycanbridge.hosts.process import ProcessHost
+
+DOER = '''
+import ctypes, logging, os, re, signal, subprocess, sys, threading
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+
+from glycanbridge import LocalPath, PermanentError, TemporaryError, hookimpl
+
+
+class Settings(BaseModel, extra="forbid"):
+    folder: LocalPath
+    key: SecretStr = "none"
+    deed: str = ""
+
+
+class Doer:
+    """Does what is asked of it: the event's id is the code."""
+
+    Settings = Settings
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.do(settings.deed)
+
+    def do(self, deed, delivery=None):
+        os.chdir(self.settings.folder)
+        names = globals() | {"self": self, "delivery": delivery}
+        exec(deed, names)
+        return names.get("receipt", str(os.getpid()))
+
+    @hookimpl
+    def on_report_ready(self, event, delivery):
+        return self.do(delivery.event_id, delivery)
+
+    @hookimpl
+    def close(self):
+        self.do(getattr(self, "closing", ""))
+'''
+HANG_WITH_THE_GIL = "ctypes.PyDLL(None).sleep(60)"
+FOREVER = "threading.Event().wait()"
+WAIT_FOR_GO = "Path('there').touch(); open('go').read()"
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that only waits for its parent to look at it does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Hosts:
+    """Makes hosts of the plugin `doer` in a folder of their own, and ends them."""
+
+    def __init__(self, folder: Path, forks: Forks) -> None:
+        self.folder = folder
+        self.forks = forks
+        self.made = []
+        os.mkfifo(folder / "go")
+
+    def __call__(self, name="a", *, timeout_s=60.0, memory_mb=None, forks=None, plugin="doer", **settings):
+        plan = HostPlan(destination=name, plugin=plugin, settings={"folder": ".", **settings}, folder=self.folder,
+                        tries=1, memory_mb=memory_mb)  # fmt: skip
+        self.made.append(ProcessHost(plan=plan, timeout_s=timeout_s, forks=forks or self.forks))
+        return self.made[-1]
+
+    def go(self) -> None:
+        """Let the plugin go on that does `WAIT_FOR_GO`."""
+        until((self.folder / "there").exists)
+        (self.folder / "there").unlink()
+        (self.folder / "go").write_text("go")
+
+    def read(self, name: str) -> str:
+        """What the plugin has written into a file, once it has."""
+        until(lambda: (self.folder / name).exists() and (self.folder / name).read_text())
+        return (self.folder / name).read_text()
+
+
+@pytest.fixture
+def hosts(tmp_path, monkeypatch):
+    """Makes process hosts with the plugin `doer` installed."""
+    install_plugin(tmp_path / "packages", "doer", DOER)
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    forks = Forks()
+    hosts = Hosts(tmp_path, forks)
+    yield hosts
+    for each in hosts.made:
+        each.close()
+    forks.close()
+
+
+def do(host: ProcessHost, deed: str = "", *, timeout_s: float | None = None) -> Outcome:
+    """One attempt that does `deed`; with `timeout_s`, in a process that is there already, so that only it counts."""
+    if timeout_s is not None:
+        assert do(host).result is Result.DELIVERED
+        host._timeout_s = timeout_s
+    outcome = host.deliver(delivery(event_id=deed))
+    host._timeout_s = 60.0
+    return outcome
+
+
+def in_thread(call, *arguments) -> tuple[threading.Thread, list[object]]:
+    """A call that runs, and the list that its result will be in."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call(*arguments)), daemon=True)
+    thread.start()
+    return thread, results
+
+
+def test_a_process_makes_one_attempt_after_another(hosts):
+    """Starting costs more than calling: it is long-lived, and it is not the bridge's."""
+    host = hosts()
+
+    first, second = do(host), do(host)
+
+    assert first == second == Outcome(result=Result.DELIVERED, receipt=first.receipt)
+    assert int(first.receipt) != os.getpid()
+
+
+def test_the_plugin_gets_the_delivery_as_it_is(hosts):
+    """The body to the byte: it is what GlycanAge signed."""
+    handed = delivery(sample(note="naïve \u2028 " * 100_000), event_id="receipt = repr((delivery, len(delivery.body)))")
+
+    assert hosts().deliver(handed).receipt == repr((handed, len(handed.body)))
+
+
+@pytest.mark.parametrize(
+    ("deed", "result", "told"),
+    [
+        ("raise TemporaryError('busy', retry_after_s='7')", Result.TEMPORARY, "busy"),
+        ("raise PermanentError('no such patient \\udcff')", Result.PERMANENT, "no such patient ?"),
+        ("raise ValueError('KIT001234')", Result.TEMPORARY, "ValueError at"),
+        ("raise BaseException", Result.TEMPORARY, "BaseException at"),
+        ("raise SystemExit(3)", Result.TEMPORARY, "SystemExit at"),
+        ("raise KeyboardInterrupt", Result.TEMPORARY, "KeyboardInterrupt at"),
+        ("raise GeneratorExit", Result.TEMPORARY, "GeneratorExit at"),
+        ("def deeper(): deeper()\ndeeper()", Result.TEMPORARY, "RecursionError at"),
+        ("receipt = 17", Result.TEMPORARY, "the hook returned int"),
+    ],
+)
+def test_whatever_a_plugin_raises_is_an_outcome_and_the_process_stays(hosts, deed, result, told):
+    """As in an attempt without a host: only its process is another."""
+    host = hosts()
+    pid = do(host).receipt
+
+    outcome = do(host, deed)
+
+    assert (outcome.result, outcome.error[: len(told)]) == (result, told)
+    assert outcome.retry_after_s == (7.0 if told == "busy" else None)
+    assert "KIT001234" not in outcome.error
+    assert do(host).receipt == pid
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        FOREVER,
+        "while True: pass",
+        HANG_WITH_THE_GIL,
+        "re.match('(a+)+b', 'a' * 60)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64)); " + FOREVER,
+        "os.kill(os.getpid(), signal.SIGSTOP)",
+    ],
+)
+def test_a_plugin_that_hangs_is_ended_and_the_next_call_is_made_in_a_new_process(hosts, deed):
+    """However deep it hangs; whether the far side has the delivery, nobody knows."""
+    host = hosts()
+    pid = do(host).receipt
+
+    outcome = do(host, deed, timeout_s=0.2)
+
+    assert outcome.result is Result.UNKNOWN
+    assert outcome.error == "no answer within 0.2 s: the plugin's process was ended"
+    assert not alive(int(pid))
+    assert do(host).receipt != pid
+
+
+@pytest.mark.parametrize(
+    ("deed", "how"),
+    [
+        ("os._exit(0)", "exit code 0"),
+        ("os._exit(7)", "exit code 7"),
+        ("ctypes.string_at(0)", "SIGSEGV"),
+        ("os.abort()", "SIGABRT"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("os.closerange(3, 99)", "SIGKILL"),
+    ],
+)
+def test_a_plugin_that_kills_its_process_has_an_outcome_that_says_how(hosts, deed, how):
+    """And the next call is made in a new one. (One that has closed the bridge's socket is killed for it.)"""
+    host = hosts()
+
+    outcome = do(host, deed + "\n" + FOREVER)
+
+    assert (outcome.result, outcome.error) == (Result.UNKNOWN, f"the plugin's process died: {how}")
+    assert do(host).result is Result.DELIVERED
+
+
+@linux
+@pytest.mark.parametrize(
+    "deed", ["while True: kept.append(bytearray(1_000_000))", "while True: kept.append([])", "bytearray(10**12)"]
+)
+def test_a_plugin_that_wants_too_much_memory_is_told_so_and_its_process_replaced(hosts, deed):
+    """The machine's other programs go on; what it has kept is given back."""
+    host = hosts(memory_mb=32)
+    pid = do(host).receipt
+
+    outcome = do(host, "kept = self.kept = []\n" + deed)
+
+    assert outcome.result is Result.TEMPORARY
+    assert outcome.error == "MemoryError: the plugin needs more memory than it may have"
+    assert do(host).receipt != pid
+
+
+@linux
+def test_without_a_limit_none_is_set(hosts):
+    """A machine's own limits are its operator's business; with one, idle threads do not count as memory."""
+    limits = "import resource as r; receipt = str([r.getrlimit(each) for each in (r.RLIMIT_DATA, r.RLIMIT_AS)])"
+    threads = "for _ in range(8): threading.Thread(target=threading.Event().wait, daemon=True).start()"
+
+    names = {}
+    exec(limits, names)
+    assert do(hosts(), limits).receipt == names["receipt"]
+    assert do(hosts(memory_mb=100), threads).result is Result.DELIVERED
+
+
+CHILDREN = """
+apart = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdin=subprocess.PIPE)
+forked = os.fork()
+if not forked: threading.Event().wait()
+Path("pids").write_text(f"{os.getpid()} {apart.pid} {forked}")
+"""
+
+
+@linux
+@pytest.mark.parametrize("deed", [HANG_WITH_THE_GIL, "os._exit(7)"])
+def test_what_a_plugin_has_started_goes_with_it(hosts, deed):
+    """Also if it hangs or dies, and though they hold its socket open: nothing is left to pile up, or to send twice."""
+    outcome = do(hosts(), CHILDREN + deed, timeout_s=2.0)
+
+    assert outcome.result is Result.UNKNOWN
+    pids = [int(each) for each in hosts.read("pids").split()]
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_what_a_plugin_prints_is_log_lines_of_the_bridge(hosts, caplog, capfd):
+    """By whatever way; nothing reaches the bridge's stdout, where one line stands that others wait for."""
+    host = hosts("results")
+    do(
+        host,
+        "print('from print')\nos.write(1, b'bytes \\xff\\n')\nos.system('echo from a shell')\n"
+        "logging.getLogger('x').warning('a record')\nlogging.getLogger('x').info('not this')\n"
+        "print('y' * 5000, file=sys.stderr)\nsys.stdout.write('without an end')",
+    )
+    host.close()
+    until(lambda: "without an end" in caplog.text)
+
+    records = [each for each in caplog.records if each.name == "glycanbridge.plugin"]
+    assert {each.destination for each in records} == {"results"}
+    assert [each.getMessage() for each in records] == [
+        "from print", "bytes \ufffd", "from a shell", "WARNING x: a record", "y" * LONGEST_LINE, "without an end",
+    ]  # fmt: skip
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_plugin_that_prints_without_end_does_not_fill_the_log(hosts, caplog):
+    """Nor the memory, when it never ends its line."""
+    host = hosts()
+
+    do(host, "for n in range(5000): print(n)\nfor _ in range(50): os.write(1, b'x' * 100_000)")
+    host.close()
+    until(lambda: "were dropped" in caplog.text)
+
+    assert len(caplog.records) == MOST_LINES + 1
+    assert caplog.records[-1].getMessage() == "4901 lines of the plugin were dropped: it prints too many"
+
+
+def test_dropped_lines_are_told_when_their_time_is_over(caplog):
+    """And then as many are logged as before."""
+    clock = HandClock()
+    lines = Lines("a", clock=lambda: clock.ms / 1000)
+    for _ in range(MOST_LINES + 3):
+        lines.add(b"early")
+    assert (len(caplog.records), lines.left_s()) == (MOST_LINES, WINDOW_S)
+
+    clock.turn(WINDOW_S)
+    lines.add(b"late")
+
+    told = [each.getMessage() for each in caplog.records[MOST_LINES:]]
+    assert told == ["3 lines of the plugin were dropped: it prints too many", "late"]
+    assert lines.left_s() is None
+
+
+def test_a_plugin_that_spoils_its_surroundings_harms_only_itself(hosts, tmp_path):
+    """They are its process's own: the bridge, and the plugin of another destination, have theirs."""
+    before = (Path.cwd(), os.environ.get("PATH"), signal.getsignal(signal.SIGTERM), logging.getLogger().level)
+    host, other = hosts("a"), hosts("b")
+    spoil = (
+        "os.chdir('/'); os.environ.clear(); os.umask(0o777); signal.signal(signal.SIGTERM, signal.SIG_DFL);"
+        "logging.disable(); logging.getLogger().handlers.clear(); sys.stdout = sys.stderr = None; os.closerange(0, 3)"
+    )
+
+    assert do(host, spoil).result is Result.DELIVERED
+    assert do(host, "raise TemporaryError('busy')").error == "busy"
+    assert do(other, "print('well'); receipt = os.environ['PATH']").receipt == os.environ["PATH"]
+    assert before == (Path.cwd(), os.environ.get("PATH"), signal.getsignal(signal.SIGTERM), logging.getLogger().level)
+
+
+SEND = """
+def is_socket(number):
+    return os.path.exists(f"/proc/self/fd/{number}") and "socket" in os.readlink(f"/proc/self/fd/{number}")
+talk = next(filter(is_socket, range(3, 99)))
+"""
+
+
+def framed(text: bytes, body: bytes = b"") -> bytes:
+    """Bytes as a message of a host's process."""
+    return struct.pack(">II", len(text), len(body)) + text + body
+
+
+@linux
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", "too long"),
+        (framed(b"x" * 70_000), "too long"),
+        (framed(b"{", b""), "Expecting property name"),
+        (framed(b"\xff\xfe"), "codec can't decode"),
+        (framed(b"[" * 60_000), "too deep"),
+        (framed(b"[]"), "not an object"),
+        (framed(b"{}"), "no result"),
+        (framed(b'{"result": "unknown"}'), "no result"),
+        (framed(b'{"result": ["delivered"]}'), "no result"),
+        (framed(b'{"result": "delivered", "receipt": 17}'), "no text"),
+        (framed(b'{"result": "temporary", "error": "%s"}' % (b"x" * 4097)), "no text"),
+        (framed(b'{"result": "temporary", "retry_after_s": NaN}'), "no time to wait"),
+        (framed(b'{"result": "temporary", "retry_after_s": true}'), "no time to wait"),
+    ],
+)
+def test_a_process_that_talks_nonsense_is_ended_for_it(hosts, sent, why):
+    """It is not trusted: what it sends is an outcome, or a reason to end it, and never code."""
+    host = hosts()
+    pid = do(host).receipt
+
+    outcome = do(host, f"{SEND}\nos.write(talk, {sent!r})\n{FOREVER}")
+
+    assert outcome.result is Result.UNKNOWN
+    assert outcome.error.startswith("the plugin's process sent what is no answer (")
+    assert why in outcome.error
+    assert (alive(int(pid)), do(host).result) == (False, Result.DELIVERED)
+
+
+@linux
+def test_half_an_answer_is_waited_for_no_longer_than_a_whole_one(hosts):
+    """Each byte of it could be the last before a hang."""
+    half = framed(b'{"result": "delivered"}')[:-3]
+
+    outcome = do(hosts(), f"{SEND}\nos.write(talk, {half!r})\n{FOREVER}", timeout_s=0.2)
+
+    assert outcome.error == "no answer within 0.2 s: the plugin's process was ended"
+
+
+def test_an_outcome_from_elsewhere_is_text_that_every_journal_can_keep():
+    """Lone surrogates come through JSON."""
+    assert outcome_of(json.loads('{"result": "delivered", "receipt": "\\udcff"}')).receipt == "?"
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"plugin": "gone"}, "no plugin 'gone' is installed"),
+        ({"colour": "geheim"}, "the plugin cannot be made: ValidationError at"),
+        ({"deed": "raise SystemExit('geheim')"}, "the plugin cannot be made: SystemExit at"),
+        ({"deed": "os._exit(7)"}, "the plugin's process died: exit code 7"),
+        ({"deed": "ctypes.string_at(0)"}, "the plugin's process died: SIGSEGV"),
+    ],
+)
+def test_a_plugin_that_cannot_be_made_is_tried_again_with_the_next_attempt(hosts, how, told):
+    """Nothing was handed to it, so the outcome is plainly temporary; no value of its settings is told."""
+    host = hosts(**how)
+
+    for _ in range(2):
+        outcome = do(host)
+        assert (outcome.result, outcome.error[: len(told)]) == (Result.TEMPORARY, told)
+        assert "geheim" not in outcome.error
+
+
+def test_a_plugin_that_hangs_while_it_is_made_is_ended(hosts):
+    """Starting counts within the time."""
+    outcome = hosts(timeout_s=0.5, deed=FOREVER).deliver(delivery())
+
+    assert outcome == Outcome(result=Result.TEMPORARY, error="not ready within 0.5 s: the plugin's process was ended")
+
+
+def test_a_process_that_died_between_two_attempts_costs_none(hosts, caplog):
+    """A thread of the plugin may have ended it: the next call has a new one."""
+    host = hosts()
+    pid = do(host, "threading.Thread(target=lambda: (open('go').read(), os._exit(7))).start()").receipt
+    (hosts.folder / "go").write_text("go")
+    until(lambda: not alive(int(pid)))
+
+    assert do(host).result is Result.DELIVERED
+    assert "died between two attempts: exit code 7" in caplog.text
+
+
+def test_a_plugin_is_closed_before_its_process_ends(hosts):
+    """It may hold a connection that wants to be said goodbye to; afterwards nothing is started any more."""
+    host = hosts()
+    pid = do(host, 'self.closing = \'Path("closed").write_text("yes")\'\nreceipt = str(os.getpid())').receipt
+
+    host.close()
+
+    assert (hosts.read("closed"), alive(int(pid))) == ("yes", False)
+    assert do(host) == Outcome(result=Result.TEMPORARY, error="the bridge is stopping")
+    assert host.trouble() is None
+
+
+def test_a_plugin_that_does_not_close_is_ended(hosts, monkeypatch, caplog):
+    """The bridge must stop all the same."""
+    monkeypatch.setattr("glycanbridge.hosts.process.CLOSE_S", 0.1)
+    host = hosts()
+    pid = do(host, f"self.closing = '{HANG_WITH_THE_GIL}'; receipt = str(os.getpid())").receipt
+
+    host.close()
+
+    assert not alive(int(pid))
+    assert "the plugin does not close" in caplog.text
+
+
+def test_a_host_can_be_closed_in_the_middle_of_an_attempt(hosts, monkeypatch):
+    """From another thread: the attempt has its outcome, and the lane can end."""
+    monkeypatch.setattr("glycanbridge.hosts.process.CLOSE_S", 0.1)
+    host = hosts()
+    lane, results = in_thread(do, host, "Path('there').touch(); " + HANG_WITH_THE_GIL)
+    until((hosts.folder / "there").exists)
+
+    host.close()
+    lane.join(20)
+
+    assert [(each.result, each.error) for each in results] == [(Result.UNKNOWN, "the plugin's process died: SIGKILL")]
+
+
+def test_hosts_start_at_once_and_none_waits_for_another(hosts):
+    """A lane's plugin may hang, start or die: its neighbours do not notice."""
+    hanging = hosts("hanging")
+    lane, late = in_thread(do, hanging, WAIT_FOR_GO)
+    until((hosts.folder / "there").exists)
+
+    many = [in_thread(do, hosts(f"a{number}")) for number in range(6)]
+    for thread, _ in many:
+        thread.join(60)
+
+    assert [each.result for _, results in many for each in results] == [Result.DELIVERED] * 6
+    assert late == []
+    hosts.go()
+    lane.join(20)
+    assert [each.result for each in late] == [Result.DELIVERED]
+
+
+@linux
+def test_a_signal_to_every_process_leaves_a_running_attempt_alone(hosts):
+    """Systemd and Ctrl-C signal all of them: the attempt comes to its end, and the bridge ends the host itself."""
+    host = hosts()
+    pid = int(do(host).receipt)
+    lane, results = in_thread(do, host, WAIT_FOR_GO)
+    until((hosts.folder / "there").exists)
+    server = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    os.kill(server, signal.SIGTERM)  # the fork server; it is this process's own
+    until(lambda: not alive(server))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid, number)
+    hosts.go()
+    lane.join(20)
+
+    assert [(each.result, int(each.receipt)) for each in results] == [(Result.DELIVERED, pid)]
+    assert do(host, "os._exit(7)").result is Result.UNKNOWN
+    assert do(host).result is Result.DELIVERED
+
+
+BRIDGE = """
+import sys, threading
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {packages!r}]
+from serving import delivery, until
+from glycanbridge.hosts.forks import Forks
+from glycanbridge.hosts.messages import HostPlan
+from glycanbridge.hosts.process import ProcessHost
+
+with open("main", "a") as file:
+    file.write("run\\n")
+plan = HostPlan(destination="a", plugin="doer", settings={{"folder": ".", "key": "geheim"}}, folder=Path(), tries=1)
+host = ProcessHost(plan=plan, timeout_s=60, forks=Forks())
+lane = threading.Thread(target=host.deliver, args=(delivery(event_id={deed!r}),), daemon=True)
+lane.start()
+print("listening", flush=True)
+until(Path(sys.argv[1]).exists)
+"""
+
+
+@pytest.fixture
+def bridge(hosts):
+    """Runs a program with one host that does a deed, and ends when a file is there; killed in the end."""
+    started = []
+
+    def run(deed: str, ends_with: str) -> subprocess.Popen:
+        tests, packages = str(Path(__file__).parent), str(hosts.folder / "packages")
+        main = hosts.folder / "main.py"
+        main.write_text(BRIDGE.format(tests=tests, packages=packages, deed=deed))
+        started.append(
+            subprocess.Popen([sys.executable, main, ends_with], cwd=hosts.folder, stdout=subprocess.PIPE, text=True)
+        )
+        return started[-1]
+
+    yield run
+    for each in started:
+        with suppress(ProcessLookupError):
+            each.kill()
+        each.wait(20)
+        each.stdout.close()
+
+
+@linux
+def test_when_the_bridge_is_killed_its_hosts_are_gone(hosts, bridge):
+    """With all that they have started, also one that holds the GIL: the next bridge must find nobody at its work."""
+    process = bridge(CHILDREN + HANG_WITH_THE_GIL, "never")
+    pids = [int(each) for each in hosts.read("pids").split()]
+    assert all(alive(pid) for pid in pids)
+
+    process.kill()
+
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
+@linux
+@pytest.mark.parametrize("when", ["main", "pids"])
+def test_a_bridge_that_ends_waits_for_no_host(hosts, bridge, when):
+    """At exit multiprocessing would wait for each: for one that hangs, and for one that is being started."""
+    process = bridge(CHILDREN + FOREVER, when)
+
+    assert process.wait(20) == 0
+    pids = [int(each) for each in hosts.read("pids").split()] if when == "pids" else []
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
+@linux
+def test_the_main_module_is_run_once_and_no_secret_can_be_seen_from_outside(hosts, bridge):
+    """A host's process runs the plugin and nothing else; its arguments and environment are anybody's to read."""
+    process = bridge(CHILDREN + "print('printed', flush=True)\n" + FOREVER, "never")
+    pid = hosts.read("pids").split()[0]
+    seen = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    process.kill()
+
+    assert process.communicate()[0] == "listening\n"
+    assert (hosts.folder / "main").read_text() == "run\n"
+    assert not [each for each in seen if b"geheim" in each]
+    assert "geheim" not in repr(hosts(key="geheim")._plan)
+
+
+def test_where_there_is_no_fork_server_a_process_is_started_plainly(hosts):
+    """As on Windows: it takes longer, and does the same."""
+    forks = Forks("spawn")
+    host = hosts(forks=forks)
+
+    assert do(host).result is Result.DELIVERED
+    assert do(host, FOREVER, timeout_s=0.2).result is Result.UNKNOWN
+    assert do(host, "os._exit(7)").error == "the plugin's process died: exit code 7"
+    forks.close()
+    assert do(host).error.startswith("the plugin's process cannot be used: OSError at")
+
+
+@linux
+def test_an_ended_process_leaves_nothing_open_in_the_bridge(hosts):
+    """A plugin that crashes each time would use up the bridge's files, or its threads."""
+    host = hosts()
+    do(host, "os._exit(7)")
+
+    def held() -> tuple[int, int]:
+        return len([*Path("/proc/self/fd").iterdir()]), threading.active_count()
+
+    until(lambda: "host-output" not in {each.name for each in threading.enumerate()})
+    before = held()
+    for _ in range(3):
+        do(host, "os._exit(7)")
+
+    until(lambda: held() == before)
+
+
+ELSEWHERE = """
+import os, sys, threading, types
+from multiprocessing.connection import Connection
+from glycanbridge.hosts import inside
+
+inside.sys = types.SimpleNamespace(platform="darwin")
+os.setsid()
+inside._die_with_the_bridge(Connection(int(sys.argv[1]), writable=False))
+print("ready", flush=True)
+threading.Event().wait()
+"""
+
+
+def test_where_the_kernel_does_not_see_to_it_a_thread_does(tmp_path):
+    """A host dies with the bridge also on other systems than Linux, unless its plugin holds the GIL."""
+    life, end = os.pipe()
+    command = [sys.executable, "-c", ELSEWHERE, str(life)]
+    with subprocess.Popen(command, pass_fds=[life], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            os.close(end)
+            assert process.wait(20) == -signal.SIGKILL
+        finally:
+            process.kill()
+            os.close(life)
+
+
+WINDOWS = """
+import sys
+import glycanbridge.server, multiprocessing.connection, multiprocessing.popen_spawn_posix
+
+sys.modules["fcntl"] = sys.modules["resource"] = None
+sys.platform = "win32"
+import glycanbridge.hosts.process, glycanbridge.hosts.thread
+print(glycanbridge.hosts.forks.Forks("spawn"))
+"""
+
+
+def test_it_can_be_imported_where_neither_fcntl_nor_resource_is(tmp_path):
+    """On Windows a plugin has a process of its own all the same, with less around it."""
+    done = subprocess.run([sys.executable, "-c", WINDOWS], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.stdout.startswith("<glycanbridge.hosts.forks.Forks"), done.stderr
