@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 from glycanbridge.dead_letters import DeadLetters
-from glycanbridge.delivery import Delivery, Outcome, State, settle
+from glycanbridge.delivery import Claim, Delivery, Outcome, State
 from glycanbridge.destinations import Destination, Destinations
-from glycanbridge.errors import DeadLetterError, JournalUnavailable, ParseError
+from glycanbridge.errors import DeadLetterError, ParseError
 from glycanbridge.events import event_id, parse
 from glycanbridge.journal import Journal, NewEvent
-from glycanbridge.retry import insist
+from glycanbridge.lanes import Lane
+from glycanbridge.settling import Settling
 from glycanbridge.signature import verify
 
 log = logging.getLogger(__name__)
@@ -58,27 +57,40 @@ class Bridge:
         recorded = self.journal.record(NewEvent(event=event, id=identity, body=body, owed_to=owed_to))
         return Accepted("duplicate" if recorded.duplicate else "accepted", recorded.event_id)
 
-    def deliver_next(self, destination: Destination) -> bool:
-        """Make one attempt at the delivery that `destination` has been owed longest; `False` if none is due."""
-        due = self.journal.claim(destination.name, limit=1, lease_s=destination.lease_s)
-        for delivery in due:
-            started = time.monotonic()
-            outcome = destination.deliver(delivery)
-            settlement = settle(outcome, destination.wait_s(delivery.attempt))
-            if settlement.state is State.DEAD:
-                self._bury(destination, delivery, outcome)
-            took_ms = int((time.monotonic() - started) * 1000)
-            told = {"delivery": delivery.id, "attempt": delivery.attempt, "took_ms": took_ms, "error": outcome.error}
-            # An outcome that is not written down is an attempt made twice: insist, as long as the claim holds.
-            keep = partial(self.journal.settle, delivery, outcome, settlement, took_ms=took_ms)
-            if not insist(keep, on=JournalUnavailable, for_s=destination.lease_s):
-                log.warning("outcome dropped: the lease was lost", extra=told)
-            elif settlement.state is not State.DELIVERED:
-                log.warning("attempt failed: %s", settlement.state, extra=told)
-        return bool(due)
+    def deliver_next(self, lane: Lane) -> bool:
+        """Make the lane's next attempts, at what its destination has been owed longest; `False` if nothing is due.
 
-    def _bury(self, destination: Destination, delivery: Delivery, outcome: Outcome) -> None:
+        A batch is claimed in one commit. Each outcome is on its way to the disk while the next attempt is made, and all
+        of them are there when this returns. The first failure ends the batch: the rest is put back as it was.
+        """
+        claims = self.journal.claim(lane.destination.name, limit=lane.batch, terms=lane.destination.terms)
+        settling: list[Settling] = []
+        try:
+            for claim in claims:
+                outcome = lane.deliver(claim)
+                settling.append(self._settle(lane, claim, outcome))
+                if outcome.result.failed or lane.stopping.is_set():
+                    break
+            self.journal.release(claims[len(settling) :])
+            for each in settling:
+                if each.wait(until=lane.stopping) is State.DELIVERED and each.claim.has_letter:
+                    self._dead_letters.remove(each.claim.delivery.id)
+        finally:
+            self.journal.let_go(claims)
+        return bool(claims)
+
+    def _settle(self, lane: Lane, claim: Claim, outcome: Outcome) -> Settling:
+        """Send an outcome on its way to the disk; the dead letter of a dead one is there before."""
+        settlement = lane.destination.settlement(claim, outcome)
+        letter = settlement.state is State.DEAD and self._bury(lane.destination, claim.delivery, outcome)
+        return Settling(
+            self.journal, claim, outcome, settlement, took_s=lane.took_s, terms=lane.destination.terms, letter=letter
+        )
+
+    def _bury(self, destination: Destination, delivery: Delivery, outcome: Outcome) -> bool:
         try:
             self._dead_letters.bury(delivery, plugin=destination.settings.plugin, reason=outcome.error or "")
-        except DeadLetterError as error:  # the delivery stays in the journal as dead, body and all
+        except DeadLetterError as error:  # the delivery stays in the journal as dead, and the file is written later
             log.error(str(error), extra={"delivery": delivery.id})  # noqa: TRY400
+            return False
+        return True

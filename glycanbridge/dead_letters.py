@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from glycanbridge.delivery import Clock, Delivery, wall_clock
+from glycanbridge.disk import make_folder, sync
 from glycanbridge.errors import DeadLetterError
 
 VERSION = 1
@@ -105,6 +106,18 @@ class DeadLetters:
             self._write(letter)
             return letter
 
+    def remove(self, what: DeadLetter | str) -> None:
+        """Remove a dead letter, or that of the delivery with this id: it was delivered after all, or is not wanted.
+
+        Copies of it in the directory go as well. Raises `DeadLetterError` if one cannot be removed.
+        """
+        identity = what.id if isinstance(what, DeadLetter) else _id("delivery", what.encode())
+        try:
+            for file in self.directory.glob(f"*-{identity}.json"):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise DeadLetterError(f"{self.directory}: no dead letter can be removed: {error.strerror}") from error
+
     def load(self, letter_id: str) -> DeadLetter:
         """The dead letter with this id, or the only one whose id begins with it. Raises `DeadLetterError`."""
         found = {letter.id: letter for letter in self._readable(letter_id)}
@@ -143,9 +156,7 @@ class DeadLetters:
         partial = target.with_suffix(f".{token_hex(4)}.partial")
         told = asdict(letter) | _body_as_text(letter.body)
         try:
-            if not self.directory.is_dir():
-                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _sync_directory(self.directory.parent)
+            make_folder(self.directory)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
             with os.fdopen(os.open(partial, flags, 0o600), "w", encoding="utf-8") as file:
                 json.dump(told, file, indent=2)
@@ -153,7 +164,7 @@ class DeadLetters:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
-            _sync_directory(self.directory)
+            sync(self.directory)
         except OSError as error:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)  # it holds a patient's data, and no command lists it
@@ -184,13 +195,3 @@ def _read(file: Path) -> DeadLetter:
         return DeadLetter(**told)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DeadLetterError(f"{file}: not a dead letter that can be read: {type(error).__name__}") from None
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name == "nt":  # a directory cannot be synced there
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

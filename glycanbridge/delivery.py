@@ -16,8 +16,14 @@ Clock = Callable[[], int]
 
 
 def wall_clock() -> int:
-    """The machine's own time, in milliseconds since the epoch."""
+    """The machine's own time, in milliseconds since the epoch. It may be set, and jump."""
     return time.time_ns() // 1_000_000
+
+
+def steady_clock() -> int:
+    """Milliseconds that only ever run forward, whatever the wall clock is set to; also while the machine sleeps."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return (time.monotonic_ns() if boot is None else time.clock_gettime_ns(boot)) // 1_000_000
 
 
 class State(StrEnum):
@@ -35,12 +41,19 @@ class State(StrEnum):
 
 TRANSITIONS: dict[tuple[State, str], State] = {
     (State.PENDING, "claim"): State.RUNNING,
-    (State.RUNNING, "rescue"): State.RUNNING,  # the lease ran out: its process died, another lane claims it anew
     (State.RUNNING, "deliver"): State.DELIVERED,
     (State.RUNNING, "retry"): State.PENDING,
     (State.RUNNING, "give up"): State.DEAD,
+    (State.RUNNING, "release"): State.PENDING,  # claimed and not begun: the bridge stops, or the one before it failed
+    (State.RUNNING, "rescue"): State.PENDING,  # the lease ran out: its process died in the middle
+    (State.RUNNING, "hold"): State.PENDING,  # it is not known whether the destination has it, and a person decides
+    (State.PENDING, "confirm"): State.DELIVERED,  # a person knows that the destination has it
+    (State.PENDING, "discard"): State.DEAD,  # a person does not want it delivered
+    (State.PENDING, "replay"): State.PENDING,  # now, whatever it waits for
+    (State.DEAD, "replay"): State.PENDING,
+    (State.DELIVERED, "replay"): State.PENDING,
 }
-"""Every move that a delivery can make: (from, by what) -> to."""
+"""Every move that a delivery can make: (from, by what) -> to. Confirm, discard and replay are a person's."""
 
 
 class Result(StrEnum):
@@ -49,6 +62,13 @@ class Result(StrEnum):
     DELIVERED = "delivered"
     TEMPORARY = "temporary"
     PERMANENT = "permanent"
+    UNKNOWN = "unknown"
+    """It was cut off, by a kill or at its time limit: nobody knows whether the destination has it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the destination could not be reached, as far as we know."""
+        return self in {Result.TEMPORARY, Result.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,26 +100,47 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A delivery in a lane's hands: until it is settled or released, or until its lease ends."""
+
+    delivery: Delivery
+    row: int
+    """The journal's own name for it. With `delivery.attempt`, which each claim bumps, it is the token of the claim."""
+    step: int
+    """Where it stands in its schedule: its attempts that count, this one included, since it was owed or replayed."""
+    probe: bool = False
+    """Made to see whether a destination that failed is back: if it is not, this attempt does not count."""
+    has_letter: bool = False
+    """It died before, and there is a dead letter of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What follows from an outcome: the delivery's next state and, if it waits, for how long."""
 
     state: State
     wait_s: float | None = None
+    """`None` for a pending one: it waits for a person."""
+    counts: bool = True
+    """Whether the attempt moves the delivery along its schedule."""
 
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
 
 
-def settle(outcome: Outcome, wait_s: float | None) -> Settlement:
+def settle(outcome: Outcome, wait_s: float | None, *, probe: bool = False, holds_unknown: bool = False) -> Settlement:
     """The settlement of a running delivery whose attempt ended in `outcome`.
 
     `wait_s` is the schedule's wait before the next attempt, `None` when there is none left. A far side that asked for
-    more time gets it, up to `LONGEST_RETRY_AFTER_S`.
+    more time gets it, up to `LONGEST_RETRY_AFTER_S`. A `probe` that fails does not count. Where `holds_unknown`, an
+    unknown outcome waits for a person.
     """
     if outcome.result is Result.DELIVERED:
         return Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
+    if outcome.result is Result.UNKNOWN and holds_unknown:
+        return Settlement(state=TRANSITIONS[State.RUNNING, "hold"])
     if outcome.result is Result.PERMANENT or wait_s is None:
         return Settlement(state=TRANSITIONS[State.RUNNING, "give up"])
     asked_s = min(outcome.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
-    return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=max(wait_s, asked_s))
+    return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=max(wait_s, asked_s), counts=not probe)

@@ -1,37 +1,25 @@
-"""Plugins configured and called: one plugin, one delivery at a time.
+"""Plugins configured: what each destination takes, on what terms, and which plugin does it.
 
-pluggy validates and calls; the journal decides who is owed what. Each destination has a plugin manager of its
-own: in one shared hook call the first plugin that raises would stop all others.
+The journal decides who is owed what; a lane's host calls the plugin.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import cast
+from pathlib import Path
+from typing import Any
 
-from glycanbridge.bridge_yaml import BridgeYaml, Loc
-from glycanbridge.delivery import Delivery, Outcome, Result
-from glycanbridge.errors import ParseError, PermanentError, PluginError, Problem, TemporaryError, without_text
-from glycanbridge.events import EVENT_TYPES, Event, parse
-from glycanbridge.hookspecs import hook_name
-from glycanbridge.plugins import (
-    InstalledPlugin,
-    Plugin,
-    installed_plugins,
-    plugin_manager,
-    usable_plugin,
-)
+from glycanbridge.attempt import Attempts
+from glycanbridge.bridge_yaml import BridgeYaml
+from glycanbridge.circuit import Brake
+from glycanbridge.delivery import Claim, Outcome, Settlement, settle
+from glycanbridge.errors import PluginError, Problem, without_text
+from glycanbridge.events import EVENT_TYPES, Event
+from glycanbridge.journal import Terms
+from glycanbridge.plugins import InstalledPlugin, Plugin, installed_plugins, usable_plugin
 from glycanbridge.problems import validate
-from glycanbridge.retry import Schedule, with_tries
+from glycanbridge.retry import Schedule
 from glycanbridge.settings import DestinationSettings, RetrySettings, Settings
-
-log = logging.getLogger(__name__)
-
-CLOSE_S = 2.0
-LONGEST_TEXT = 4096
-"""Characters of a receipt or an error that are kept."""
 
 
 class Destination:
@@ -46,19 +34,29 @@ class Destination:
         name: str,
         settings: DestinationSettings,
         retry: RetrySettings,
+        folder: Path,
         plugin: Plugin | None = None,
-        instance: object | None = None,
+        make: Callable[[], object] | None = None,
         error: str | None = None,
     ) -> None:
+        """`make` makes an instance of the plugin; `folder` is that of `bridge.yaml`."""
         self.name = name
         self.settings = settings
-        self._schedule = Schedule(retry.schedule_s)
+        self.retry = retry
+        self.folder = folder
         self.error = error
-        self._tries = retry.tries
+        self._make = make
+        self._schedule = Schedule(retry.schedule_s)
         self._event_types = plugin.event_types if plugin else EVENT_TYPES
-        self._manager = plugin_manager()
-        if instance is not None:
-            self._manager.register(instance)
+        circuit = settings.circuit
+        self.terms = Terms(
+            lease_s=2 * settings.timeout_s + 2,  # renewed by a third of it, while an attempt runs
+            brake=Brake(
+                failures=circuit.failures, first_wait_s=circuit.first_wait_s, longest_wait_s=circuit.longest_wait_s
+            ),
+            holds_unknown=settings.on_unknown == "hold",
+            unknown_counts=settings.isolation == "thread",  # there a plugin can take the whole bridge with it
+        )
 
     @property
     def enabled(self) -> bool:
@@ -71,16 +69,9 @@ class Destination:
         return self.enabled and self.error is None
 
     @property
-    def standing(self) -> str:
-        """`yes`, or why what it is owed waits."""
-        if not self.enabled:
-            return "no: disabled"
-        return "yes" if self.error is None else f"no: {self.error}"
-
-    @property
-    def lease_s(self) -> float:
-        """How long a claim holds, in seconds: longer than all tries of an attempt may take."""
-        return (self._tries + 1) * self.settings.timeout_s
+    def hindrance(self) -> str | None:
+        """Why what it is owed waits, if that is so because of its settings or its plugin."""
+        return self.error if self.enabled else "disabled"
 
     def takes(self, event_type: str, practice_id: str | None = None) -> bool:
         """Whether it is owed events of this type (and, if given, of this practice)."""
@@ -88,64 +79,27 @@ class Destination:
         practices = self.settings.practices
         return self.enabled and event_type in types and (not practices or practice_id in (None, *practices))
 
-    def deliver(self, delivery: Delivery) -> Outcome:
-        """Hand one delivery to the plugin, with quick tries; whatever the plugin does, it ends in an outcome."""
-        if not self._schedule.allows(delivery.attempt):  # the journal counts claims, also those that never ended
-            told = f"the last of {delivery.attempt - 1} attempts did not come to an end"
-            return Outcome(result=Result.PERMANENT, error=f"{told}: it kills the process, or the journal was away")
-        try:
-            return self._deliver(delivery)
-        except BaseException as error:  # a plugin's SystemExit must not end a lane
-            return Outcome(result=Result.TEMPORARY, error=without_text(error))
+    def order_keys(self, event: Event) -> tuple[str, ...]:
+        """What keeps this event in order with others, if anything does."""
+        return () if self.settings.ordered_by is None else event.order_keys(self.settings.ordered_by)
 
-    def _deliver(self, delivery: Delivery) -> Outcome:
-        try:
-            receipt = with_tries(self._call(delivery), tries=self._tries)
-        except PermanentError as error:
-            return Outcome(result=Result.PERMANENT, error=_text(str(error)))
-        except ParseError as error:  # kept by a version that understood it
-            return Outcome(result=Result.PERMANENT, error=f"this version does not understand the event: {error}")
-        except TemporaryError as error:
-            asked_s = _seconds(error.retry_after_s)
-            return Outcome(result=Result.TEMPORARY, error=_text(str(error)), retry_after_s=asked_s)
-        if receipt is None:
-            return Outcome(result=Result.DELIVERED)
-        if not isinstance(receipt, str):
-            told = f"the hook returned {type(receipt).__name__}, neither a text nor None"
-            return Outcome(result=Result.TEMPORARY, error=told)
-        return Outcome(result=Result.DELIVERED, receipt=_text(receipt))
+    def allows(self, step: int) -> bool:
+        """Whether its schedule has an attempt of this number (counts from 1)."""
+        return self._schedule.allows(step)
 
-    def _call(self, delivery: Delivery) -> Callable[[], object]:
-        event, name = parse(delivery.body), hook_name(delivery.event_type)
-        hook = getattr(self._manager.hook, name)
-        if not hook.get_hookimpls():  # owed to another version of the plugin, or while it could not be looked at
-            raise PermanentError(f"the plugin has no {name}")
-        return lambda: hook(event=event, delivery=delivery)
+    def settlement(self, claim: Claim, outcome: Outcome) -> Settlement:
+        """What follows for a delivery from the outcome of its attempt."""
+        wait_s = self._schedule.wait_s(claim.step, again=claim.probe)
+        return settle(outcome, wait_s, probe=claim.probe, holds_unknown=self.terms.holds_unknown)
 
-    def wait_s(self, attempt: int) -> float | None:
-        """The wait after a failed attempt (counts from 1); `None` when it was the last."""
-        return self._schedule.wait_s(attempt)
+    def attempts(self) -> Attempts:
+        """A new instance of the plugin, to be called in this process.
 
-    def check(self) -> str | None:
-        """What the plugin's own `check()` found. Raises what it raises; `PluginError` if the plugin cannot be used."""
-        if self.error is not None:
-            raise PluginError(self.error)
-        return cast("str | None", self._manager.hook.check())
-
-    def close(self) -> None:
-        """Let the plugin let go of what it holds; one that takes longer than `CLOSE_S` is left behind."""
-        closing = threading.Thread(target=self._close, name=f"close-{self.name}", daemon=True)
-        closing.start()
-        closing.join(CLOSE_S)
-        if closing.is_alive():
-            log.error("the plugin does not close; it is left behind", extra={"destination": self.name})
-
-    def _close(self) -> None:
-        try:
-            self._manager.hook.close()
-        except BaseException as error:
-            told = {"destination": self.name, "error": without_text(error)}
-            log.error("the plugin could not be closed", extra=told)  # noqa: TRY400 (the text may hold a patient's values)
+        Raises whatever the plugin raises, and `PluginError` if it cannot be used.
+        """
+        if self._make is None:
+            raise PluginError(self.error or f"the plugin {self.settings.plugin!r} cannot be used")
+        return Attempts(self._make(), tries=self.retry.tries)
 
 
 class Destinations(Mapping[str, Destination]):
@@ -163,14 +117,10 @@ class Destinations(Mapping[str, Destination]):
     def __len__(self) -> int:
         return len(self._by_name)
 
-    def owed(self, event: Event) -> tuple[str, ...]:
-        """The names of the destinations that are owed `event`."""
-        return tuple(each.name for each in self._by_name.values() if each.takes(event.type, event.practice_id))
-
-    def close(self) -> None:
-        """Close every plugin."""
-        for each in self._by_name.values():
-            each.close()
+    def owed(self, event: Event) -> dict[str, tuple[str, ...]]:
+        """The names of the destinations that are owed `event`, each with what keeps it in order."""
+        takers = (each for each in self._by_name.values() if each.takes(event.type, event.practice_id))
+        return {each.name: each.order_keys(event) for each in takers}
 
 
 def open_destinations(settings: Settings, source: BridgeYaml) -> tuple[Destinations, list[Problem]]:
@@ -200,6 +150,20 @@ def problems_in(source: BridgeYaml) -> list[Problem]:
     return problems
 
 
+def problems_of_instances(destinations: Destinations, source: BridgeYaml) -> list[Problem]:
+    """What is wrong with plugins that take their settings and yet cannot be made; each is made, and closed again."""
+    problems = []
+    for each in destinations.values():
+        if each.error is None:
+            try:
+                each.attempts().close()
+            except BaseException as error:
+                loc = ("destinations", each.name, "settings")
+                told = f"the plugin {each.settings.plugin!r} does not take them: {without_text(error)}"
+                problems.append(source.problem(loc, told))
+    return problems
+
+
 def _open(
     name: str,
     own: DestinationSettings,
@@ -208,42 +172,25 @@ def _open(
     source: BridgeYaml,
 ) -> tuple[Destination, list[Problem]]:
     loc = ("destinations", name)
+    shared: dict[str, Any] = {"name": name, "settings": own, "retry": retry, "folder": source.folder}
     try:
         plugin = usable_plugin(own.plugin, installed)
     except PluginError as error:
         problem = source.problem((*loc, "plugin"), str(error))
-        return Destination(name=name, settings=own, retry=retry, error=str(error)), [problem]
+        return Destination(**shared, error=str(error)), [problem]
     problems = [
         source.problem((*loc, "events", index), f"the plugin {plugin.name!r} has no hook for {event_type!r}")
         for index, event_type in enumerate(own.events or ())
         if event_type not in plugin.event_types
     ]
-    instance, found = _instance(plugin, own, source, (*loc, "settings"))
+    try:
+        model, found = validate(plugin.model, dict(own.settings), source, (*loc, "settings"))
+    except BaseException as error:  # a settings model is somebody else's code
+        told = f"the plugin {plugin.name!r} does not take them: {without_text(error)}"
+        model, found = None, [source.problem((*loc, "settings"), told)]
     problems += found
-    first = problems[0] if problems else None
-    unusable = f"{first.path.removeprefix(f'destinations.{name}.')}: {first.message}" if first else None
-    return Destination(name=name, settings=own, retry=retry, plugin=plugin, instance=instance, error=unusable), problems
-
-
-def _instance(
-    plugin: Plugin, own: DestinationSettings, source: BridgeYaml, loc: Loc
-) -> tuple[object | None, list[Problem]]:
-    try:
-        model, problems = validate(plugin.model, dict(own.settings), source, loc)
-        return (None if model is None else plugin.made_by(model)), problems
-    except BaseException as error:
-        return None, [source.problem(loc, f"the plugin {plugin.name!r} does not take them: {without_text(error)}")]
-
-
-def _text(told: str) -> str:
-    """A plugin's text as every database takes it: without lone surrogates, and not without end."""
-    return told[:LONGEST_TEXT].encode("utf-8", "replace").decode()
-
-
-def _seconds(told: object) -> float | None:
-    """A plugin's `retry_after_s`, which may be a header's text; `None` if it is no number."""
-    try:
-        seconds = float(told)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, seconds) if seconds == seconds else None  # noqa: PLR0124 (NaN is not itself)
+    if problems:
+        first = problems[0]
+        unusable = f"{first.path.removeprefix(f'destinations.{name}.')}: {first.message}"
+        return Destination(**shared, plugin=plugin, error=unusable), problems
+    return Destination(**shared, plugin=plugin, make=lambda: plugin.made_by(model)), []

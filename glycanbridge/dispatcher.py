@@ -11,8 +11,9 @@ import threading
 import time
 
 from glycanbridge.bridge import Bridge
-from glycanbridge.destinations import Destination
 from glycanbridge.errors import JournalUnavailable, without_text
+from glycanbridge.hosts.forks import Forks
+from glycanbridge.lanes import Lane, open_lanes
 
 log = logging.getLogger(__name__)
 
@@ -47,54 +48,63 @@ class _Bell:
 
 
 class Dispatcher:
-    """The lanes of every destination that runs."""
+    """The lanes of every destination that runs, each in a thread of its own."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, forks: Forks) -> None:
+        """`forks` starts the processes that plugins run in."""
         self._bridge = bridge
         self._stopping = threading.Event()
         running = [each for each in bridge.destinations.values() if each.runs]
-        self._bells = {each.name: _Bell() for each in running}
-        self._lanes = [
-            threading.Thread(target=self._lane, args=(each,), name=f"lane-{each.name}-{number}", daemon=True)
-            for each in running
-            for number in range(1, each.settings.lanes + 1)
+        lanes = [lane for each in running for lane in open_lanes(each, forks=forks, stopping=self._stopping)]
+        self._bells = {each.destination.name: _Bell() for each in lanes}
+        self._threads = [
+            threading.Thread(target=self._run, args=(each,), name=each.name, daemon=True) for each in lanes
         ]
 
     def start(self) -> None:
         """Let the lanes run."""
         self._bridge.journal.on_due(self._wake)
-        for lane in self._lanes:
-            lane.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Take nothing new and wait for running attempts, `timeout_s` in all; whether all of them came to an end."""
         self._stopping.set()
-        self._wake(frozenset(self._bells))
+        self._wake(None)
         deadline = time.monotonic() + timeout_s
-        for lane in self._lanes:
-            lane.join(max(0.0, deadline - time.monotonic()))
-        return not any(lane.is_alive() for lane in self._lanes)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def alive(self) -> bool:
         """Whether every lane runs."""
-        return all(lane.is_alive() for lane in self._lanes)
+        return all(thread.is_alive() for thread in self._threads)
 
-    def _wake(self, destinations: frozenset[str]) -> None:
-        for name in destinations & self._bells.keys():
+    def _wake(self, destinations: frozenset[str] | None) -> None:
+        for name in self._bells.keys() if destinations is None else destinations & self._bells.keys():
             self._bells[name].ring()
 
-    def _lane(self, destination: Destination) -> None:
-        bell = self._bells[destination.name]
+    def _run(self, lane: Lane) -> None:
         while not self._stopping.is_set():
-            rings = bell.rings
+            told = {"destination": lane.destination.name}
             try:
-                if not self._bridge.deliver_next(destination):
-                    due_in_s = self._bridge.journal.next_due_in_s(destination.name)
-                    bell.wait(rings, LONGEST_SLEEP_S if due_in_s is None else min(due_in_s, LONGEST_SLEEP_S))
+                self._turn(lane)
             except JournalUnavailable as error:
-                log.warning("lane waits: %s", error, extra={"destination": destination.name})
+                log.warning("lane waits: %s", error, extra=told)
                 self._stopping.wait(TROUBLE_SLEEP_S)
             except BaseException as error:
-                told = {"destination": destination.name, "error": without_text(error)}
-                log.error("lane failed and goes on", extra=told)  # noqa: TRY400 (the text may hold a patient's values)
+                log.error("lane failed and goes on", extra=told | {"error": without_text(error)})  # noqa: TRY400
                 self._stopping.wait(TROUBLE_SLEEP_S)
+        lane.close()
+
+    def _turn(self, lane: Lane) -> None:
+        """Deliver what is due, or sleep until something is."""
+        journal, name, bell = self._bridge.journal, lane.destination.name, self._bells[lane.destination.name]
+        rings, trouble = bell.rings, lane.host.trouble()
+        if trouble is None and self._bridge.deliver_next(lane):
+            return
+        due_in_s = journal.next_due_in_s(name)
+        if trouble is not None and due_in_s == 0:
+            log.error("the destination is paused: %s", trouble, extra={"destination": name})
+            journal.pause(name, who="glycanbridge", reason=trouble)
+        bell.wait(rings, LONGEST_SLEEP_S if due_in_s is None else min(due_in_s, LONGEST_SLEEP_S))

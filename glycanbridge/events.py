@@ -141,6 +141,10 @@ class Report(_Model):
     created_on: Timestamp
 
 
+OrderedBy = Literal["kit", "assignment", "order"]
+"""By what deliveries can be kept in order."""
+
+
 class Event(_Model):
     """What the four events share. A plugin's hook gets one of the four children."""
 
@@ -159,6 +163,13 @@ class Event(_Model):
         if isinstance(self.data, AssignmentStatus):
             return tuple(dict.fromkeys(each.kit_code for each in self.data.sets))
         return () if isinstance(self.data, OrderStatus) else (str(self.data.kit_code),)
+
+    def order_keys(self, by: OrderedBy) -> tuple[str, ...]:
+        """What the event is about: its kits, its assignment or its order; none if it is not about such a thing."""
+        if by == "kit":
+            return self.kit_codes
+        key = getattr(self.data, f"{by}_id", None)
+        return () if key is None else (str(key),)
 
 
 class OrderStatusChanged(Event):

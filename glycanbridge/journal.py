@@ -6,11 +6,12 @@ A journal answers `record` only when the event and its deliveries are on disk. O
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from glycanbridge.delivery import Delivery, Outcome, Settlement, State
+from glycanbridge.circuit import Brake, Circuit
+from glycanbridge.delivery import Claim, Delivery, Outcome, Settlement, State
 from glycanbridge.events import Event, EventId
 
 
@@ -22,8 +23,10 @@ class NewEvent:
     id: EventId
     body: bytes
     """The event exactly as it was signed."""
-    owed_to: tuple[str, ...]
-    """The destinations that are owed it."""
+    owed_to: Mapping[str, tuple[str, ...]]
+    """The destinations that are owed it, each with the keys under which it keeps deliveries in order (most: none)."""
+    received_at: int | None = None
+    """Milliseconds since the epoch; `None`: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,59 @@ class Recorded:
 
     event_id: str
     duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a destination's deliveries are to be claimed and settled."""
+
+    lease_s: float = 60.0
+    """How long a claim holds without being renewed."""
+    brake: Brake = field(default_factory=Brake)
+    holds_unknown: bool = False
+    """An attempt that was cut off waits for a person, instead of being made again."""
+    unknown_counts: bool = False
+    """An attempt that was cut off moves the delivery along its schedule: it may be what killed the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """An event that is to be delivered to a destination, be it again, now instead of later, or for the first time."""
+
+    event_id: str
+    destination: str
+    order_keys: tuple[str, ...] = ()
+    has_letter: bool = False
+    """There is a dead letter of it, which goes when it has been delivered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a destination stands. Times are milliseconds since the epoch."""
+
+    paused_at: int | None = None
+    paused_by: str | None = None
+    reason: str | None = None
+    circuit: Circuit = field(default_factory=Circuit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Something that a person did, or the bridge in a person's place: `what` to `about`, and why."""
+
+    at: int
+    who: str
+    what: str
+    about: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedLetter:
+    """A dead delivery whose dead letter could not be written yet."""
+
+    delivery: Delivery
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +132,12 @@ class DeliveryRow:
     state: State
     attempts: int
     due_at: int | None
-    """When it may be claimed; the end of the lease while it runs; `None` once it is settled for good."""
+    """When it may be claimed; the end of the lease while it runs; `None` once it is settled for good, and while it
+    waits for a person or for another delivery."""
     last_error: str | None
     receipt: str | None
+    held: bool = False
+    """It is not known whether the destination has it, and a person must decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +146,8 @@ class AttemptRow:
 
     number: int
     started_at: int
-    duration_ms: int
+    duration_ms: int | None
+    """`None` if it was cut off."""
     outcome: str
     error: str | None
     receipt: str | None
@@ -98,10 +158,12 @@ class Owed:
     """What one destination is owed: how many deliveries in each open state, and since when the oldest is due."""
 
     destination: str
-    pending: int
-    running: int
-    dead: int
-    oldest_due_at: int | None
+    pending: int = 0
+    running: int = 0
+    dead: int = 0
+    held: int = 0
+    """Of the pending ones, those that a person must decide about."""
+    oldest_due_at: int | None = None
 
 
 class Questions(Protocol):
@@ -125,8 +187,17 @@ class Questions(Protocol):
     def attempts(self, delivery_id: str) -> list[AttemptRow]:
         """Every attempt of one delivery, the first one first."""
 
+    def pages(self, which: Filter) -> Iterator[list[EventRow]]:
+        """Every event that fits (whatever `limit` says), the oldest first, some hundred at a time."""
+
     def owed(self) -> list[Owed]:
         """What each destination is owed; one that is owed nothing is left out."""
+
+    def standings(self) -> dict[str, Standing]:
+        """How each destination stands that is paused or has failed lately."""
+
+    def history(self, about: str) -> list[Done]:
+        """What was done about a destination, a delivery or a dead letter, the first thing first."""
 
     def close(self) -> None:
         """Close; nothing can be asked afterwards."""
@@ -147,23 +218,67 @@ class Journal(Questions, Protocol):
         under its hash, flagged `id-conflict`: losing an event is worse than delivering two.
         """
 
-    def claim(self, destination: str, *, limit: int, lease_s: float) -> list[Delivery]:
-        """Take up to `limit` due deliveries of a destination, the longest due first, for `lease_s` seconds.
+    def claim(self, destination: str, *, limit: int, terms: Terms) -> list[Claim]:
+        """Take up to `limit` due deliveries of a destination, the longest due first; none if it is paused.
 
-        Also takes deliveries that were running when their lease ran out: what a dead process left behind.
+        While its circuit is open that is none until a probe is due, and then one. What a dead process left running is
+        rescued first: its attempt is journaled as `unknown`, and it is due again or waits for a person.
         """
 
-    def settle(self, delivery: Delivery, outcome: Outcome, settlement: Settlement, *, took_ms: int) -> bool:
-        """Journal a claimed delivery's attempt, which took so long and ends now, and put it into its next state.
+    def settle(
+        self, claim: Claim, outcome: Outcome, settlement: Settlement, *, took_ms: int, terms: Terms, letter: bool
+    ) -> Callable[[], bool]:
+        """Journal a claim's attempt, which took so long and ends now, and put the delivery into its next state.
 
-        `False` if the lease was lost (another claim has bumped the attempt since): then nothing was changed.
+        `letter`: the dead letter of a dead one has been written. Returns at once; call what it returns to wait for the
+        commit: `False` if the lease was lost (it was rescued and claimed anew): then nothing was changed.
         """
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Put back claims whose attempts have not begun: nothing is journaled, nothing counts, they are due now."""
+
+    def let_go(self, claims: Sequence[Claim]) -> None:
+        """Renew these no longer: if they are not settled, they are rescued when their leases end."""
+
+    def renew(self) -> None:
+        """Make the leases of all claims that were handed out, and neither settled nor let go, last as long again."""
 
     def next_due_in_s(self, destination: str) -> float | None:
-        """How long until a delivery of the destination falls due or its lease ends; `None` if it is owed nothing."""
+        """How long until `claim` may find something; `None` if the destination is owed nothing or is paused."""
 
-    def on_due(self, callback: Callable[[frozenset[str]], None]) -> None:
-        """Call `callback` with the destinations that new deliveries fell due for, once per group of commits."""
+    def on_due(self, callback: Callable[[frozenset[str] | None], None]) -> None:
+        """Call `callback` with the destinations that something fell due for, once per group of commits.
+
+        With `None` when another process has written to the journal: any destination may have something due.
+        """
+
+    def replay(self, which: Sequence[Replay], *, who: str, per_s: float | None = None) -> int:
+        """Make deliveries due now, or so many per second; how many there were to move or to make.
+
+        A dead or delivered one becomes pending with its whole schedule before it, one that waits need not wait any
+        longer, one that never was is made; a running one, and one that is due, is left alone.
+        """
+
+    def confirm(self, delivery_id: str, *, who: str, reason: str) -> bool:
+        """A person knows that the destination has a pending delivery; `False` if it is not pending."""
+
+    def discard(self, delivery_id: str, *, who: str, reason: str) -> bool:
+        """A person does not want a pending or dead delivery any more; `False` if it is neither."""
+
+    def pause(self, destination: str, *, who: str, reason: str) -> None:
+        """Claim nothing for the destination until it is resumed."""
+
+    def resume(self, destination: str, *, who: str) -> None:
+        """End a pause, and try an open circuit at once."""
+
+    def note(self, *, who: str, what: str, about: str, reason: str | None) -> None:
+        """Keep in mind what a person did outside the journal."""
+
+    def owed_letters(self) -> list[OwedLetter]:
+        """Some of the dead deliveries whose dead letters are still to be written."""
+
+    def letter_written(self, delivery: Delivery) -> None:
+        """The dead letter of a dead delivery has been written."""
 
     def probe(self) -> None:
         """Return if the journal takes writes just now, shown by a real one."""

@@ -6,6 +6,7 @@ Two clocks, two words. A *try* is a quick one, in memory, within one attempt: a 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -41,15 +42,22 @@ def with_tries(call: Callable[[], T], *, tries: int, sleep: Callable[[float], No
     return retrying(call)
 
 
-def insist(call: Callable[[], T], *, on: type[Exception], for_s: float, every_s: float = 1.0) -> T:
-    """What `call` returns, called again every `every_s` while it raises `on`; after `for_s` that comes out."""
+def insist(call: Callable[[], T], *, on: type[Exception], until: threading.Event, every_s: float = 1.0) -> T:
+    """What `call` returns, called again every `every_s` while it raises `on`; that comes out once `until` is set."""
     retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_delay(for_s),
+        stop=tenacity.stop_when_event_set(until),
         wait=tenacity.wait_fixed(every_s),
+        sleep=tenacity.sleep_using_event(until),
         retry=tenacity.retry_if_exception_type(on),
         reraise=True,
     )
     return retrying(call)
+
+
+def growing_wait_s(number: int, *, first_s: float, longest_s: float) -> float:
+    """The wait before probe `number` (counts from 1): doubled each time, `longest_s` at the most, with jitter."""
+    wait = tenacity.wait_exponential(multiplier=first_s, max=longest_s) + tenacity.wait_random(0, first_s * JITTER)
+    return wait(_state(number))
 
 
 class Schedule:
@@ -60,14 +68,22 @@ class Schedule:
         waits = [tenacity.wait_fixed(each) + tenacity.wait_random(0, each * JITTER) for each in waits_s]
         self._wait = tenacity.wait_chain(*waits) if waits else tenacity.wait_none()
 
-    def wait_s(self, attempt: int) -> float | None:
-        """The wait after `attempt` (counts from 1) has failed, with jitter; `None` when it was the last."""
-        if attempt >= self._attempts:
-            return None
-        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
-        state.attempt_number = attempt
-        return self._wait(state)
+    def wait_s(self, step: int, *, again: bool = False) -> float | None:
+        """The wait after attempt `step` (counts from 1) has failed, with jitter; `None` when it was the last.
 
-    def allows(self, attempt: int) -> bool:
+        `again`: the attempt does not count, so after the last one the longest wait is made once more.
+        """
+        if step >= self._attempts and not again:
+            return None
+        return self._wait(_state(step))
+
+    def allows(self, step: int) -> bool:
         """Whether there is an attempt of this number at all."""
-        return attempt <= self._attempts
+        return step <= self._attempts
+
+
+def _state(number: int) -> tenacity.RetryCallState:
+    """What tenacity's strategies want to see of a call that was made so many times."""
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = number
+    return state

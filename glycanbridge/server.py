@@ -14,8 +14,10 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.destinations import open_destinations
 from glycanbridge.dispatcher import Dispatcher
+from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journals import open_journal
+from glycanbridge.keeper import Keeper
 from glycanbridge.receiver import Readiness, create_app
 from glycanbridge.settings import Settings, warnings
 
@@ -34,7 +36,7 @@ class Server:
         self._receiver = settings.receiver
         self._socket = bind(settings.receiver.host, settings.receiver.port)
         self._journal = open_journal(settings.journal)
-        self._destinations, problems = open_destinations(settings, source)
+        destinations, problems = open_destinations(settings, source)
         for problem in problems:
             log.error("this destination stops until it is mended: %s", problem)
         dead_letters = DeadLetters(settings.dead_letters)
@@ -42,10 +44,12 @@ class Server:
         bridge = Bridge(
             secrets=[each.get_secret_value() for each in settings.receiver.secrets],
             journal=self._journal,
-            destinations=self._destinations,
+            destinations=destinations,
             dead_letters=dead_letters,
         )
-        self._dispatcher = Dispatcher(bridge)
+        self._forks = Forks()
+        self._dispatcher = Dispatcher(bridge, self._forks)
+        self._keeper = Keeper(journal=self._journal, destinations=destinations, dead_letters=dead_letters)
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
             create_app(
@@ -74,12 +78,13 @@ class Server:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        self._keeper.start()
         self._dispatcher.start()
         self._http.run(on_listening)
-        if self._dispatcher.stop(LAST_ATTEMPTS_S):
-            self._destinations.close()
-        else:
+        if not self._dispatcher.stop(LAST_ATTEMPTS_S):
             log.warning("stopped in the middle of an attempt: it is made again after the next start")
+        self._keeper.stop()
+        self._forks.close()
         self._journal.close()
         log.info("stopped")
 

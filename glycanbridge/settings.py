@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
-from glycanbridge.events import EventType
+from glycanbridge.events import EventType, OrderedBy
 from glycanbridge.problems import validate
 
 DESTINATION_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
@@ -121,6 +121,16 @@ class DestinationRetrySettings(_Strict):
     schedule_s: tuple[Seconds, ...] | None = None
 
 
+class CircuitSettings(_Strict):
+    """When a destination that fails again and again is left alone, and how often it is asked whether it is back."""
+
+    failures: int = Field(5, ge=0, le=1000)
+    """So many failures in a row, of whatever deliveries, open the circuit; 0: it never opens."""
+    first_wait_s: Seconds = Field(30, gt=0)
+    """Before the first probe; then twice as long each time."""
+    longest_wait_s: Seconds = Field(900, gt=0)
+
+
 class DestinationSettings(_Strict):
     """A plugin switched on under a name."""
 
@@ -135,9 +145,16 @@ class DestinationSettings(_Strict):
     lanes: int = Field(1, ge=1, le=32)
     """Deliveries in flight at once."""
     timeout_s: float = Field(30, ge=0.1, le=3600)
-    """For one attempt."""
+    """For one attempt, with all of its tries."""
     isolation: Literal["process", "thread"] = "process"
-    """Where the plugin is to run: a process of its own, or a thread of the bridge."""
+    """Where the plugin runs: in a process of its own for each lane, or in threads of the bridge."""
+    memory_mb: int | None = Field(None, ge=64, le=1_048_576)
+    """What a process of its own may take, where the system can limit it; default: no limit."""
+    ordered_by: OrderedBy | None = None
+    """Deliver the events of one kit (assignment, order) one at a time, in the order of their timestamps."""
+    on_unknown: Literal["resend", "hold"] = "resend"
+    """When an attempt was cut off: make it again, or leave it to a person, for far sides where a repeat hurts."""
+    circuit: CircuitSettings = CircuitSettings()
     retry: DestinationRetrySettings = DestinationRetrySettings()
     settings: Mapping[str, Any] = {}
     """The plugin's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,21 +13,33 @@ from glycanbridge.bridge import Bridge
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.destinations import Destination, Destinations
 from glycanbridge.journals.sqlite import SqliteJournal
+from glycanbridge.lanes import Lane
 from glycanbridge.plugins import Plugin
 from glycanbridge.settings import DestinationSettings, RetrySettings
 
 
 class HandClock:
-    """A clock that stands still until it is turned."""
+    """A wall clock that stands still until it is turned, and the steady clock beside it."""
 
     def __init__(self) -> None:
         self.ms = 1_700_000_000_000
+        self._set_by_ms = 0
 
     def __call__(self) -> int:
         return self.ms
 
+    def steady(self) -> int:
+        """What only ever runs forward."""
+        return self.ms - self._set_by_ms
+
     def turn(self, seconds: float) -> None:
-        self.ms += int(seconds * 1000)
+        """Let time pass."""
+        self.ms += round(seconds * 1000)
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock: no time passes."""
+        self.ms += round(seconds * 1000)
+        self._set_by_ms += round(seconds * 1000)
 
 
 class Taker:
@@ -53,14 +66,32 @@ class Taker:
 
 
 def make_destination(name: str, taker: object, *, schedule_s=(5, 60), tries=1, **settings) -> Destination:
-    """A destination around a plugin's instance, with one quick try."""
+    """A destination around a plugin's instance, with one quick try, in a thread unless told otherwise."""
     return Destination(
         name=name,
-        settings=DestinationSettings(plugin="taker", **settings),
+        settings=DestinationSettings(**{"plugin": "taker", "isolation": "thread"} | settings),
         retry=RetrySettings(tries=tries, schedule_s=schedule_s),
+        folder=Path(),
         plugin=Plugin("taker", type(taker), RetrySettings, ("kit-received", "report-ready")),
-        instance=taker,
+        make=lambda: taker,
     )
+
+
+class DirectHost:
+    """Calls the plugin in the lane's own thread: for tests that are about something else."""
+
+    def __init__(self, destination: Destination) -> None:
+        attempts = destination.attempts()
+        self.deliver = attempts.deliver
+        self.close = attempts.close
+
+    def trouble(self) -> str | None:
+        return None
+
+
+def make_lane(destination: Destination, **more) -> Lane:
+    """The only lane of a destination."""
+    return Lane(destination, DirectHost(destination), number=1, stopping=threading.Event(), **more)
 
 
 @pytest.fixture
@@ -75,7 +106,8 @@ def open_journal_again(request, tmp_path, clock):
     opened = []
 
     def open_it(**more):
-        opened.append(SqliteJournal(tmp_path / "journal.db", clock=clock, serves=not opened, **more))
+        more = {"serves": not opened} | more
+        opened.append(SqliteJournal(tmp_path / "journal.db", clock=clock, steady=clock.steady, **more))
         return opened[-1]
 
     yield open_it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from conftest import Taker, make_destination
+from conftest import Taker, make_destination, make_lane
 from serving import SECRET, sample
 
 from glycanbridge import PermanentError, TemporaryError
@@ -23,14 +23,14 @@ def accept(bridge, body: bytes):
 def test_an_event_goes_from_body_to_plugin(make_bridge, taker):
     """Kept first, delivered after; once."""
     destination = make_destination("a", taker)
-    bridge = make_bridge(destination)
+    bridge, lane = make_bridge(destination), make_lane(destination)
 
     accepted = accept(bridge, sample())
     assert accepted.status == "accepted"
     assert taker.taken == []
 
-    assert bridge.deliver_next(destination) is True
-    assert bridge.deliver_next(destination) is False
+    assert bridge.deliver_next(lane) is True
+    assert bridge.deliver_next(lane) is False
     ((event, delivery),) = taker.taken
     assert (event.data.report_id, delivery.id, delivery.attempt) == ("report_78901", f"{accepted.id}:a", 1)
     assert [row.state for row in bridge.journal.deliveries(Filter())] == [State.DELIVERED]
@@ -87,8 +87,8 @@ def test_a_failing_destination_does_not_hold_back_its_neighbour(make_bridge, tak
     bridge = make_bridge(bad, good)
     accept(bridge, sample())
 
-    bridge.deliver_next(bad)
-    bridge.deliver_next(good)
+    bridge.deliver_next(make_lane(bad))
+    bridge.deliver_next(make_lane(good))
 
     states = {row.destination: row.state for row in bridge.journal.deliveries(Filter())}
     assert states == {"bad": State.PENDING, "good": State.DELIVERED}
@@ -98,12 +98,12 @@ def test_a_temporary_failure_is_tried_again_by_the_schedule_until_it_is_dead(mak
     """Attempts 1, 2, 3 with waits of about 5 and 60 seconds; then a dead letter with the last reason."""
     taker.raises = TemporaryError("the EHR is away")
     destination = make_destination("a", taker, schedule_s=(5, 60))
-    bridge = make_bridge(destination)
+    bridge, lane = make_bridge(destination), make_lane(destination)
     accepted = accept(bridge, sample())
 
     made = []
     for _ in range(200):
-        made += [clock.ms] * bridge.deliver_next(destination)
+        made += [clock.ms] * bridge.deliver_next(lane)
         clock.turn(1)
 
     waits = [(later - earlier) / 1000 for earlier, later in pairwise(made)]
@@ -124,10 +124,10 @@ def test_a_permanent_failure_is_dead_at_once(make_bridge, taker, dead_letters):
     """One attempt, one dead letter."""
     taker.raises = PermanentError("no such patient")
     destination = make_destination("a", taker)
-    bridge = make_bridge(destination)
+    bridge, lane = make_bridge(destination), make_lane(destination)
     accept(bridge, sample())
 
-    bridge.deliver_next(destination)
+    bridge.deliver_next(lane)
 
     assert [letter.reason for letter in dead_letters.letters()] == ["no such patient"]
     assert bridge.journal.next_due_in_s("a") is None
@@ -138,10 +138,10 @@ def test_a_dead_letter_that_cannot_be_written_leaves_the_delivery_dead_in_the_jo
     dead_letters.directory.write_text("a file in the directory's place")
     taker.raises = PermanentError("no such patient")
     destination = make_destination("a", taker)
-    bridge = make_bridge(destination)
+    bridge, lane = make_bridge(destination), make_lane(destination)
     accept(bridge, sample())
 
-    assert bridge.deliver_next(destination)
+    assert bridge.deliver_next(lane)
 
     assert bridge.journal.deliveries(Filter())[0].state is State.DEAD
     assert bridge.journal.events(Filter())[0].body == sample()
@@ -150,38 +150,43 @@ def test_a_dead_letter_that_cannot_be_written_leaves_the_delivery_dead_in_the_jo
 def test_an_outcome_is_written_down_as_soon_as_the_journal_is_back(make_bridge, taker, monkeypatch):
     """Else a delivery that was made would be made again, or be called dead."""
     destination = make_destination("a", taker)
-    bridge = make_bridge(destination)
+    bridge, lane = make_bridge(destination), make_lane(destination)
     accept(bridge, sample())
     settle, trouble = bridge.journal.settle, [JournalUnavailable("the disk is full")] * 3
 
     def settle_or_fail(*arguments, **more):
-        if trouble:
-            raise trouble.pop()
-        return settle(*arguments, **more)
+        def wait():
+            if trouble:
+                raise trouble.pop()
+            return settle(*arguments, **more)()
+
+        return wait
 
     monkeypatch.setattr(bridge.journal, "settle", settle_or_fail)
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _s: None)
-    bridge.deliver_next(destination)
+    monkeypatch.setattr(lane.stopping, "wait", lambda timeout: None)
+    bridge.deliver_next(lane)
 
     assert [row.state for row in bridge.journal.deliveries(Filter())] == [State.DELIVERED]
     assert (len(taker.taken), trouble) == (1, [])
 
 
-def test_an_outcome_that_comes_too_late_is_dropped(make_bridge, taker, clock):
-    """The lease ran out while the plugin was busy, and another lane has it now."""
+def test_an_outcome_that_comes_too_late_is_dropped(make_bridge, taker, clock, open_journal_again, caplog):
+    """The lease ran out while the plugin was busy, and another process has it now."""
     destination = make_destination("a", taker)
     bridge = make_bridge(destination)
     accept(bridge, sample())
-    other_lane = []
+    other_process_has = []
 
     class Slow(Taker):
         def _take(self, event, delivery):
-            clock.turn(destination.lease_s)
-            other_lane.extend(bridge.journal.claim("a", limit=1, lease_s=60))
+            clock.turn(destination.terms.lease_s)
+            other_process = open_journal_again()
+            other_process_has.extend(other_process.claim("a", limit=1, terms=destination.terms))
             return "late"
 
-    bridge.deliver_next(make_destination("a", Slow()))
+    bridge.deliver_next(make_lane(make_destination("a", Slow())))
 
     (row,) = bridge.journal.deliveries(Filter())
     assert (row.state, row.attempts, row.receipt) == (State.RUNNING, 2, None)
-    assert [each.attempt for each in other_lane] == [2]
+    assert [each.delivery.attempt for each in other_process_has] == [2]
+    assert "the lease was lost" in caplog.text

@@ -36,10 +36,26 @@ def test_a_far_side_that_asks_for_time_gets_it_within_reason(asked_s, wait_s):
     assert settle(outcome, 60).wait_s == wait_s
 
 
+def test_a_probe_that_fails_does_not_count():
+    """Nor does it die: it only shows that the destination is still away."""
+    settlement = settle(Outcome(result=Result.TEMPORARY), 60, probe=True)
+
+    assert settlement == Settlement(state=State.PENDING, wait_s=60, counts=False)
+
+
+def test_an_unknown_outcome_is_made_again_or_left_to_a_person():
+    """As the destination wants it; never taken for delivered."""
+    outcome = Outcome(result=Result.UNKNOWN)
+
+    assert settle(outcome, 60) == Settlement(state=State.PENDING, wait_s=60)
+    assert settle(outcome, None) == Settlement(state=State.DEAD)
+    assert settle(outcome, 60, holds_unknown=True) == Settlement(state=State.PENDING, wait_s=None)
+
+
 def test_every_settlement_is_a_move_of_the_table():
-    """A settlement starts from running; nothing leaves delivered or dead."""
+    """A settlement starts from running; only a person takes a delivery out of delivered or dead."""
     moves = {to for (start, _), to in TRANSITIONS.items() if start is State.RUNNING}
     outcomes = [Outcome(result=result) for result in Result]
 
     assert {settle(outcome, wait_s).state for outcome in outcomes for wait_s in (1, None)} <= moves
-    assert not {start for start, _ in TRANSITIONS} & {State.DELIVERED, State.DEAD}
+    assert {what for start, what in TRANSITIONS if start in {State.DELIVERED, State.DEAD}} == {"replay"}

@@ -14,6 +14,7 @@ from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable
+from glycanbridge.hosts.forks import Forks
 from glycanbridge.journal import Filter
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.signature import sign
@@ -29,7 +30,7 @@ def run(tmp_path, dead_letters):
         bridge = Bridge(
             secrets=[SECRET], journal=journal, destinations=Destinations(destinations), dead_letters=dead_letters
         )
-        lanes = Dispatcher(bridge)
+        lanes = Dispatcher(bridge, Forks())
         started.append((lanes, journal))
         lanes.start()
         return bridge, lanes
@@ -121,10 +122,10 @@ def test_a_lane_goes_on_after_trouble(run, taker, monkeypatch):
     trouble = [JournalUnavailable("the disk is full"), ValueError("a fault of the program's"), SystemExit(1)]
     deliver_next = Bridge.deliver_next
 
-    def deliver_or_fail(self, destination):
+    def deliver_or_fail(self, lane):
         if trouble:
             raise trouble.pop()
-        return deliver_next(self, destination)
+        return deliver_next(self, lane)
 
     monkeypatch.setattr(Bridge, "deliver_next", deliver_or_fail)
     bridge, lanes = run(make_destination("a", taker))

@@ -7,20 +7,30 @@ import threading
 import pytest
 from serving import sample
 
-from glycanbridge.delivery import Outcome, Result, Settlement, State
+from glycanbridge.circuit import Brake, Circuit
+from glycanbridge.delivery import Claim, Outcome, Result, Settlement, State
 from glycanbridge.errors import JournalUnavailable
 from glycanbridge.events import event_id, parse
-from glycanbridge.journal import Filter, NewEvent
+from glycanbridge.journal import Filter, NewEvent, Replay, Terms
 
 DELIVERED = Outcome(result=Result.DELIVERED, receipt="taken"), Settlement(state=State.DELIVERED)
 RETRY = Outcome(result=Result.TEMPORARY, error="away"), Settlement(state=State.PENDING, wait_s=60)
 DEAD = Outcome(result=Result.PERMANENT, error="no such patient"), Settlement(state=State.DEAD)
 
 
+TERMS = Terms(lease_s=60)
+
+
+def settle(journal, claim: Claim, outcome: Outcome, settlement: Settlement, *, took_ms=1, **more) -> bool:
+    """Settle a claim and wait until it is on disk."""
+    more = {"terms": TERMS, "letter": True} | more
+    return journal.settle(claim, outcome, settlement, took_ms=took_ms, **more)()
+
+
 def new_event(event_type="report-ready", *, owed_to=("a",), **changes) -> NewEvent:
     """A sample event, owed to `a` unless told otherwise."""
     body = sample(event_type, **changes)
-    return NewEvent(event=parse(body), id=event_id(body), body=body, owed_to=owed_to)
+    return NewEvent(event=parse(body), id=event_id(body), body=body, owed_to=dict.fromkeys(owed_to, ()))
 
 
 def test_an_event_is_kept_whole_with_what_it_is_owed_to(journal, clock):
@@ -89,80 +99,486 @@ def test_a_claim_takes_the_longest_due_first_and_no_more_than_asked(journal, clo
         journal.record(new_event(timestamp=number, owed_to=("a", "b")))
         clock.turn(1)
 
-    first, second = journal.claim("a", limit=2, lease_s=60)
+    first, second = journal.claim("a", limit=2, terms=TERMS)
 
-    assert [parse(each.body).timestamp.microsecond for each in (first, second)] == [0, 1000]
-    assert (first.destination, first.attempt, first.event_type) == ("a", 1, "report-ready")
-    assert first.id == f"{first.event_id}:a"
-    assert len(journal.claim("a", limit=9, lease_s=60)) == 1
-    assert journal.claim("a", limit=9, lease_s=60) == []
-    assert journal.claim("nobody", limit=9, lease_s=60) == []
+    assert [parse(each.delivery.body).timestamp.microsecond for each in (first, second)] == [0, 1000]
+    delivery = first.delivery
+    assert (delivery.destination, delivery.attempt, delivery.event_type) == ("a", 1, "report-ready")
+    assert delivery.id == f"{delivery.event_id}:a"
+    assert len(journal.claim("a", limit=9, terms=TERMS)) == 1
+    assert journal.claim("a", limit=9, terms=TERMS) == []
+    assert journal.claim("nobody", limit=9, terms=TERMS) == []
 
 
 def test_a_delivered_one_keeps_its_receipt_and_is_never_claimed_again(journal, clock):
     """With its attempt: when it began, and how long it took."""
     journal.record(new_event())
-    (delivery,) = journal.claim("a", limit=1, lease_s=60)
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
     clock.turn(2)
 
-    assert journal.settle(delivery, *DELIVERED, took_ms=1500)
+    assert settle(journal, claim, *DELIVERED, took_ms=1500)
     clock.turn(10**6)
 
     (row,) = journal.deliveries(Filter())
-    (attempt,) = journal.attempts(delivery.id)
+    (attempt,) = journal.attempts(claim.delivery.id)
     assert (row.state, row.attempts, row.due_at, row.receipt, row.last_error) == ("delivered", 1, None, "taken", None)
     assert (attempt.number, attempt.started_at, attempt.duration_ms) == (1, clock.ms - 10**9 - 1500, 1500)
     assert (attempt.outcome, attempt.receipt, attempt.error) == ("delivered", "taken", None)
-    assert journal.claim("a", limit=1, lease_s=60) == []
+    assert journal.claim("a", limit=1, terms=TERMS) == []
 
 
 def test_one_that_waits_is_claimed_when_it_falls_due_and_not_before(journal, clock):
     """Its next attempt has the next number."""
     journal.record(new_event())
-    (delivery,) = journal.claim("a", limit=1, lease_s=60)
-    journal.settle(delivery, *RETRY, took_ms=1)
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    settle(journal, claim, *RETRY)
 
     assert journal.next_due_in_s("a") == 60
     clock.turn(59.999)
-    assert journal.claim("a", limit=1, lease_s=60) == []
+    assert journal.claim("a", limit=1, terms=TERMS) == []
     clock.turn(0.001)
-    assert [each.attempt for each in journal.claim("a", limit=1, lease_s=60)] == [2]
+    assert [each.delivery.attempt for each in journal.claim("a", limit=1, terms=TERMS)] == [2]
 
 
 def test_a_dead_one_stays_and_is_told(journal):
     """With its reason."""
     journal.record(new_event())
-    (delivery,) = journal.claim("a", limit=1, lease_s=60)
-    journal.settle(delivery, *DEAD, took_ms=1)
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    settle(journal, claim, *DEAD)
 
     (row,) = journal.deliveries(Filter(state=State.DEAD))
     assert (row.last_error, row.due_at) == ("no such patient", None)
-    assert (journal.next_due_in_s("a"), journal.claim("a", limit=1, lease_s=60)) == (None, [])
+    assert (journal.next_due_in_s("a"), journal.claim("a", limit=1, terms=TERMS)) == (None, [])
 
 
 def test_what_a_dead_process_left_behind_is_claimed_when_its_lease_ends(journal, open_journal_again, clock):
-    """By the ordinary claim, in whatever process."""
+    """By the ordinary claim, in whatever process; the attempt that was cut off is journaled as what it is."""
     journal.record(new_event())
-    journal.claim("a", limit=1, lease_s=60)
+    (cut_off,) = journal.claim("a", limit=1, terms=TERMS)
+    began = clock.ms
 
     assert journal.next_due_in_s("a") == 60
     clock.turn(60)
-    (rescued,) = open_journal_again().claim("a", limit=1, lease_s=60)
-    assert rescued.attempt == 2
+    (rescued,) = open_journal_again().claim("a", limit=1, terms=TERMS)
+    assert (rescued.delivery.attempt, rescued.step) == (2, 1)
+    (attempt,) = journal.attempts(cut_off.delivery.id)
+    assert (attempt.number, attempt.outcome, attempt.started_at, attempt.duration_ms) == (1, "unknown", began, None)
+    assert "not known whether the destination has it" in attempt.error
 
 
-def test_an_outcome_that_comes_after_its_lease_was_lost_changes_nothing(journal, clock):
+def test_an_outcome_that_comes_after_its_lease_was_lost_changes_nothing(journal, open_journal_again, clock):
     """The attempt is the fencing token; the second claim's outcome counts."""
     journal.record(new_event())
-    (late,) = journal.claim("a", limit=1, lease_s=60)
+    other = open_journal_again()
+    (late,) = journal.claim("a", limit=1, terms=TERMS)
     clock.turn(60)
-    (again,) = journal.claim("a", limit=1, lease_s=60)
+    (again,) = other.claim("a", limit=1, terms=TERMS)
 
-    assert journal.settle(late, *DELIVERED, took_ms=1) is False
-    assert journal.attempts(late.id) == []
-    assert journal.settle(again, *DEAD, took_ms=1) is True
-    assert journal.settle(again, *DELIVERED, took_ms=1) is False
+    assert settle(journal, late, *DELIVERED) is False
+    assert [each.outcome for each in journal.attempts(late.delivery.id)] == ["unknown"]
+    assert settle(other, again, *DEAD) is True
+    assert settle(journal, again, *DELIVERED) is False
     assert journal.deliveries(Filter())[0].state is State.DEAD
+
+
+def test_an_outcome_that_is_told_twice_is_kept_once(journal):
+    """The first commit may have come through without anybody seeing it."""
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+
+    assert settle(journal, claim, *DELIVERED)
+    assert settle(journal, claim, *DELIVERED)
+    assert len(journal.attempts(claim.delivery.id)) == 1
+
+
+def test_a_lease_that_is_renewed_is_not_rescued(journal, open_journal_again, clock):
+    """For as long as it is renewed; what was let go is renewed no longer."""
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    other = open_journal_again()
+    for _ in range(5):
+        clock.turn(40)
+        journal.renew()
+        assert other.claim("a", limit=1, terms=TERMS) == []
+
+    journal.let_go([claim])
+    clock.turn(40)
+    journal.renew()
+    clock.turn(20)
+    assert len(other.claim("a", limit=1, terms=TERMS)) == 1
+
+
+def test_a_process_that_slept_longer_than_its_leases_does_not_rescue_from_itself(journal, clock):
+    """Stopped and continued, or on a laptop that was shut: its own lanes still hold what they hold."""
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    clock.turn(3600)
+
+    assert journal.claim("a", limit=1, terms=TERMS) == []
+    assert journal.next_due_in_s("a") == 60
+    assert settle(journal, claim, *DELIVERED)
+
+
+def test_an_attempt_that_was_cut_off_counts_where_the_plugin_may_have_done_it(journal, open_journal_again, clock):
+    """In a thread of the bridge a plugin can end the process: then it must come to an end, and others wait less."""
+    terms = Terms(lease_s=1, unknown_counts=True)
+    journal.record(new_event())
+    other, steps, waits = open_journal_again(), [], []
+    for _ in range(4):
+        (claim,) = journal.claim("a", limit=1, terms=terms)
+        journal.let_go([claim])
+        steps.append(claim.step)
+        clock.turn(1)
+        if not other.claim("a", limit=0, terms=terms):  # rescues, and takes none
+            waits.append(other.next_due_in_s("a"))
+            clock.turn(waits[-1])
+
+    assert (steps, waits) == ([1, 2, 3, 4], [0, 1, 3, 7])
+
+
+def test_what_a_person_must_decide_about_waits_until_he_does(journal, open_journal_again, clock):
+    """For a far side where a repeat hurts: nothing is claimed, and both answers are possible."""
+    terms = Terms(lease_s=1, holds_unknown=True)
+    for number in range(2):
+        journal.record(new_event(timestamp=number))
+    claims = journal.claim("a", limit=2, terms=terms)
+    clock.turn(1)
+    other = open_journal_again()
+
+    assert other.claim("a", limit=2, terms=terms) == []
+    assert [(row.state, row.held, row.due_at) for row in other.deliveries(Filter())] == [("pending", True, None)] * 2
+    assert (other.next_due_in_s("a"), other.owed()[0].held) == (None, 2)
+
+    sent, lost = (each.delivery for each in claims)
+    assert other.confirm(sent.id, who="ana", reason="the EHR has it")
+    assert other.replay([Replay(event_id=lost.event_id, destination="a")], who="ana") == 1
+    assert [each.delivery.id for each in other.claim("a", limit=2, terms=terms)] == [lost.id]
+    assert [(done.who, done.what, done.reason) for done in other.history(sent.id)] == [
+        ("ana", "confirm", "the EHR has it")
+    ]
+    assert other.confirm(sent.id, who="ana", reason="again") is False
+
+
+def test_what_was_not_begun_is_put_back_as_it_was(journal):
+    """No attempt, no step; it is due at once, and its number is not used up."""
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+
+    journal.release([claim])
+
+    (again,) = journal.claim("a", limit=1, terms=TERMS)
+    assert (again.delivery.attempt, again.step) == (1, 1)
+    assert journal.attempts(claim.delivery.id) == []
+
+
+def test_a_paused_destination_is_claimed_nothing_and_keeps_what_it_is_owed(journal):
+    """Also what comes meanwhile; others go on."""
+    journal.pause("a", who="ana", reason="the EHR moves")
+    journal.record(new_event(owed_to=("a", "b")))
+
+    assert (journal.claim("a", limit=9, terms=TERMS), journal.next_due_in_s("a")) == ([], None)
+    assert len(journal.claim("b", limit=9, terms=TERMS)) == 1
+    standing = journal.standings()["a"]
+    assert (standing.paused_by, standing.reason) == ("ana", "the EHR moves")
+
+    journal.resume("a", who="ana")
+    assert len(journal.claim("a", limit=9, terms=TERMS)) == 1
+    assert journal.standings()["a"].paused_at is None
+    assert [done.what for done in journal.history("a")] == ["pause", "resume"]
+
+
+BRAKE = Terms(lease_s=60, brake=Brake(failures=3, first_wait_s=30, longest_wait_s=100))
+
+
+def fail(journal, *, due=1) -> list[Claim]:
+    """Claim what is to be had, and fail at all of it."""
+    claims = journal.claim("a", limit=9, terms=BRAKE)
+    assert len(claims) == due
+    for claim in claims:
+        probe = Settlement(state=State.PENDING, wait_s=5, counts=not claim.probe)
+        settle(journal, claim, RETRY[0], probe, terms=BRAKE)
+    return claims
+
+
+def test_a_destination_that_fails_again_and_again_is_left_alone_and_probed(journal, clock):
+    """Its deliveries wait, and none of the waiting or probing counts against them; each probe is another one."""
+    for number in range(5):
+        journal.record(new_event(timestamp=number))
+        clock.turn(0.001)
+    fail(journal, due=5)  # three in a row open it; the other two were under way
+    assert journal.standings()["a"].circuit.open_since == clock.ms
+
+    probed, waits = [], []
+    for _ in range(5):
+        waits.append(journal.next_due_in_s("a"))
+        clock.turn(waits[-1] - 0.001)
+        assert journal.claim("a", limit=9, terms=BRAKE) == []
+        clock.turn(0.001)
+        probed += fail(journal)
+    assert [30 <= wait <= 33 for wait in waits[:1]] == [True]
+    assert [60 <= wait <= 63 for wait in waits[1:2]] == [True]
+    assert all(100 <= wait <= 103 for wait in waits[2:])
+    assert len({claim.delivery.id for claim in probed}) == 5
+    assert {claim.step for claim in probed} == {2}
+
+
+def test_a_circuit_closes_one_delivery_after_the_other(journal, clock):
+    """What returns on Monday is not flooded: as many must succeed, alone, as had to fail."""
+    for number in range(9):
+        journal.record(new_event(timestamp=number))
+    fail(journal, due=9)
+    clock.turn(3600)
+    for missing in (2, 1, 0):
+        (claim,) = journal.claim("a", limit=9, terms=BRAKE)
+        assert claim.probe
+        assert journal.claim("a", limit=9, terms=BRAKE) == []
+        settle(journal, claim, *DELIVERED, terms=BRAKE)
+        assert journal.standings()["a"].circuit.failures == missing
+
+    assert journal.standings()["a"].circuit == Circuit()
+    assert len(journal.claim("a", limit=9, terms=BRAKE)) == 6
+
+
+def test_a_probe_that_never_ended_is_followed_by_another(journal, open_journal_again, clock):
+    """The process may die in it."""
+    for number in range(4):
+        journal.record(new_event(timestamp=number))
+    fail(journal, due=4)
+    clock.turn(40)
+    journal.let_go(journal.claim("a", limit=9, terms=BRAKE))
+    other = open_journal_again()
+
+    assert other.claim("a", limit=9, terms=BRAKE) == []
+    clock.turn(60)
+    assert len(other.claim("a", limit=9, terms=BRAKE)) == 1
+
+
+def test_resuming_tries_an_open_circuit_at_once(journal, clock):
+    """A person knows that the far side is back."""
+    for number in range(3):
+        journal.record(new_event(timestamp=number))
+    fail(journal, due=3)
+    clock.turn(10)
+    assert journal.claim("a", limit=9, terms=BRAKE) == []
+
+    journal.resume("a", who="ana")
+
+    assert len(journal.claim("a", limit=9, terms=BRAKE)) == 1
+
+
+def ordered(timestamp: int, *keys: str) -> NewEvent:
+    """An event that is owed to `a` in the order of its keys."""
+    new = new_event(timestamp=timestamp, data={"reportId": f"{timestamp} {keys}"})
+    return NewEvent(event=new.event, id=new.id, body=new.body, owed_to={"a": keys})
+
+
+def claimed(journal, *, limit=9) -> list[tuple[int, Claim]]:
+    """What can be claimed, by its timestamp."""
+    claims = journal.claim("a", limit=limit, terms=TERMS)
+    return [(parse(each.delivery.body).timestamp.microsecond // 1000, each) for each in claims]
+
+
+def test_events_of_one_kit_are_delivered_in_the_order_of_their_timestamps_one_at_a_time(journal, clock):
+    """Whatever the order in which they came; other kits do not wait for them."""
+    for timestamp, key in ((3, "K1"), (1, "K1"), (2, "K1"), (5, "K2")):
+        journal.record(ordered(timestamp, key))
+        clock.turn(1)
+
+    made = []
+    while claims := claimed(journal):
+        made.append([timestamp for timestamp, _ in claims])
+        for _, claim in claims:
+            settle(journal, claim, *(DEAD if len(made) == 2 else DELIVERED))
+
+    assert made == [[1, 5], [2], [3]]
+
+
+def test_followers_wait_for_one_that_waits_and_one_that_comes_late_is_not_late(journal, clock):
+    """A retry holds its followers; an earlier event that comes meanwhile goes before it."""
+    journal.record(ordered(2, "K1"))
+    journal.record(ordered(3, "K1"))
+    ((_, second),) = claimed(journal)
+    journal.record(ordered(1, "K1"))
+    assert claimed(journal) == []  # nothing overtakes what runs
+    settle(journal, second, *RETRY)
+
+    ((first, claim),) = claimed(journal)
+    assert first == 1
+    settle(journal, claim, *DELIVERED)
+    ((next_one, claim),) = claimed(journal)
+    assert next_one == 2
+    journal.release([claim])
+    assert [timestamp for timestamp, _ in claimed(journal)] == [2]
+
+
+def test_an_assignment_of_several_kits_waits_for_all_of_them(journal):
+    """And each of them for it."""
+    journal.record(ordered(1, "K1"))
+    journal.record(ordered(2, "K2"))
+    journal.record(ordered(3, "K1", "K2"))
+    journal.record(ordered(4, "K2"))
+    (one, first), (two, second) = claimed(journal)
+    assert (one, two) == (1, 2)
+
+    settle(journal, first, *DELIVERED)
+    assert claimed(journal) == []
+    settle(journal, second, *DELIVERED)
+    ((three, third),) = claimed(journal)
+    assert three == 3
+    settle(journal, third, *DELIVERED)
+    assert [timestamp for timestamp, _ in claimed(journal)] == [4]
+
+
+def test_what_is_replayed_takes_its_place_in_the_order(journal):
+    """Before the later ones that still wait, behind the one that runs; a discarded one lets the others go."""
+    new = ordered(1, "K1")
+    journal.record(new)
+    settle(journal, claimed(journal)[0][1], *DEAD)
+    for timestamp in (2, 3):
+        journal.record(ordered(timestamp, "K1"))
+    replay = Replay(event_id=new.id.id, destination="a", order_keys=("K1",))
+
+    assert journal.replay([replay], who="ana") == 1
+    ((one, claim),) = claimed(journal)
+    assert one == 1
+    settle(journal, claim, *DEAD)
+    waiting = {row.id for row in journal.deliveries(Filter(state=State.PENDING)) if row.due_at is None}
+    assert len(waiting) == 1
+    (due,) = {row.id for row in journal.deliveries(Filter(state=State.PENDING))} - waiting
+    assert journal.discard(due, who="ana", reason="not wanted")
+    assert [timestamp for timestamp, _ in claimed(journal)] == [3]
+
+
+@pytest.mark.parametrize("days", [-1, 1, -400, 400])
+def test_leases_and_waits_survive_a_clock_that_is_set(journal, open_journal_again, clock, days):
+    """What was to come in a minute comes in a minute, and a lease ends no earlier and no later."""
+    for number in range(3):
+        journal.record(new_event(timestamp=number))
+    first, second, third = journal.claim("a", limit=3, terms=TERMS)
+    settle(journal, first, *RETRY)
+    journal.let_go([second])
+    clock.turn(10)
+    clock.jump(days * 86_400)
+
+    assert journal.claim("a", limit=3, terms=TERMS) == []
+    assert journal.next_due_in_s("a") == 50
+    clock.turn(49.999)
+    assert journal.claim("a", limit=3, terms=TERMS) == []
+    clock.turn(0.001)
+    due = {each.delivery.id for each in journal.claim("a", limit=3, terms=TERMS)}
+    assert due == {first.delivery.id, second.delivery.id}
+    assert settle(journal, third, *DELIVERED)
+
+
+def test_what_is_due_stays_due_when_the_clock_is_set_back(journal, clock):
+    """Also what came in the hour that comes twice."""
+    journal.record(new_event())
+    clock.turn(5)
+    clock.jump(-3600)
+
+    assert len(journal.claim("a", limit=1, terms=TERMS)) == 1
+
+
+def test_a_clock_that_was_set_back_while_nothing_ran_holds_nothing_up(journal, open_journal_again, clock):
+    """A start sees that the time was later already."""
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    settle(journal, claim, *RETRY)
+    journal.close()
+    clock.jump(-86_400)
+
+    again = open_journal_again(serves=True)
+
+    assert 0 <= again.next_due_in_s("a") <= 70
+
+
+def test_a_replay_makes_each_delivery_due_once_more_and_only_once(journal, clock):
+    """Dead, delivered and never owed alike; what is due or running already is left alone. Two operators do no harm."""
+    events = [journal.record(new_event(timestamp=number)).event_id for number in range(4)]
+    claims = journal.claim("a", limit=3, terms=TERMS)
+    settle(journal, claims[0], *DEAD)
+    settle(journal, claims[1], *DELIVERED)
+    which = [Replay(event_id=each, destination="a") for each in events]
+    which += [Replay(event_id=events[0], destination="later"), Replay(event_id="nobody", destination="a")]
+
+    assert journal.replay(which, who="ana") == 3
+    assert journal.replay(which, who="bob") == 0
+    again = journal.claim("a", limit=9, terms=TERMS)
+    assert [(each.delivery.id, each.step, each.has_letter) for each in again] == [
+        (f"{events[0]}:a", 1, True), (f"{events[1]}:a", 1, False), (f"{events[3]}:a", 1, False)
+    ]  # fmt: skip
+    assert [each.delivery.attempt for each in again] == [2, 2, 1]
+    assert len(journal.claim("later", limit=9, terms=TERMS)) == 1
+    assert [each.outcome for each in journal.attempts(f"{events[0]}:a")] == ["permanent"]
+
+
+def test_a_replay_can_be_spread_over_time(journal, clock):
+    """So many per second: a far side is not flooded."""
+    events = [journal.record(new_event(timestamp=number, owed_to=())).event_id for number in range(500)]
+
+    assert journal.replay([Replay(event_id=each, destination="a") for each in events], who="ana", per_s=2) == 500
+    due = sorted(row.due_at - clock.ms for row in journal.deliveries(Filter(limit=1000)))
+    assert (due[0], due[1], due[2]) == (0, 500, 1000)
+    assert 245_000 <= due[-1] <= 249_500
+
+
+def test_one_that_waits_need_not_wait_any_longer(journal):
+    """A person knows that the far side is back; its schedule starts anew."""
+    event_id = journal.record(new_event()).event_id
+    settle(journal, journal.claim("a", limit=1, terms=TERMS)[0], *RETRY)
+
+    assert journal.replay([Replay(event_id=event_id, destination="a")], who="ana") == 1
+    assert [each.step for each in journal.claim("a", limit=1, terms=TERMS)] == [1]
+
+
+def test_a_dead_letter_that_is_still_to_be_written_is_remembered(journal):
+    """Until it is, or until the delivery lives again."""
+    for number in range(2):
+        journal.record(new_event(timestamp=number))
+    first, second = journal.claim("a", limit=2, terms=TERMS)
+    settle(journal, first, *DEAD, letter=False)
+    settle(journal, second, *DEAD, letter=True)
+
+    (owed,) = journal.owed_letters()
+    assert (owed.delivery, owed.reason) == (first.delivery, "no such patient")
+    journal.letter_written(owed.delivery)
+    assert journal.owed_letters() == []
+
+
+def test_one_that_is_discarded_is_dead_for_good_and_says_who_and_why(journal):
+    """Pending or dead, not running or delivered."""
+    for number in range(2):
+        journal.record(new_event(timestamp=number))
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    waiting = next(row.id for row in journal.deliveries(Filter()) if row.state is State.PENDING)
+
+    assert journal.discard(waiting, who="ana", reason="a test order")
+    assert journal.discard(claim.delivery.id, who="ana", reason="it runs") is False
+    (row,) = journal.deliveries(Filter(state=State.DEAD))
+    assert (row.id, row.last_error) == (waiting, "discarded by ana: a test order")
+    assert journal.owed_letters() == []
+    assert [(done.what, done.about) for done in journal.history(waiting)] == [("discard", waiting)]
+
+
+def test_every_event_can_be_gone_through_whatever_there_is(journal):
+    """In pages, the oldest first, by the same filters; nobody keeps a snapshot meanwhile."""
+    for number in range(1200):
+        journal.record(new_event("kit-received" if number % 2 else "report-ready", timestamp=number))
+
+    pages = list(journal.pages(Filter(type="kit-received", limit=1)))
+
+    assert [len(page) for page in pages] == [500, 100]
+    assert [row.timestamp for page in pages for row in page] == list(range(1, 1200, 2))
+
+
+def test_whoever_waits_learns_of_what_another_process_wrote(journal, open_journal_again):
+    """Say of a replay by a command: within a second or so."""
+    told = threading.Event()
+    journal.on_due(lambda due: told.set() if due is None else None)
+
+    open_journal_again().record(new_event())
+
+    assert told.wait(20)
 
 
 def test_events_and_deliveries_are_found_by_what_is_asked(journal, clock):
@@ -174,7 +590,7 @@ def test_events_and_deliveries_are_found_by_what_is_asked(journal, clock):
     journal.record(new_event("kit-received", data={"kitCode": "KIT2"}, owed_to=("a", "b")))
     clock.turn(10)
     journal.record(new_event("order-status-changed", owed_to=()))
-    journal.settle(journal.claim("b", limit=1, lease_s=60)[0], *DEAD, took_ms=1)
+    settle(journal, journal.claim("b", limit=1, terms=TERMS)[0], *DEAD)
 
     def found(**which) -> list[str]:
         return [row.type for row in journal.events(Filter(**which))]
@@ -207,9 +623,9 @@ def test_what_is_owed_where_is_told(journal, clock):
     for number in range(4):
         journal.record(new_event(timestamp=number, owed_to=("a", "b")))
     began = clock.ms
-    first, second, _ = journal.claim("a", limit=3, lease_s=60)
-    journal.settle(first, *DELIVERED, took_ms=1)
-    journal.settle(second, *DEAD, took_ms=1)
+    first, second, _ = journal.claim("a", limit=3, terms=TERMS)
+    settle(journal, first, *DELIVERED)
+    settle(journal, second, *DEAD)
 
     a, b = journal.owed()
 

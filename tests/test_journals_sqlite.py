@@ -7,8 +7,9 @@ import threading
 
 import apsw
 import pytest
-from test_journal import DELIVERED, new_event
+from test_journal import DELIVERED, TERMS, new_event, settle
 
+from glycanbridge.delivery import State
 from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journal import Filter
 from glycanbridge.journals import migrations, open_journal, open_questions
@@ -32,7 +33,9 @@ def raw(path, sql, *values):
 
 def test_every_commit_is_synced_to_disk(journal):
     """WAL with synchronous=FULL, and foreign keys held."""
-    pragmas = {name: journal._connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
+    pragmas = {
+        name: journal._database.connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")
+    }
 
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
@@ -59,7 +62,8 @@ def test_the_database_itself_refuses_a_state_that_is_none(journal, path):
     """CHECKs repeat the four states, and what goes with them."""
     journal.record(new_event())
 
-    for change in ("state = 'lost'", "state = 'delivered'", "state = 'running'", "due_at = NULL", "attempt = -1"):
+    for change in ("state = 'lost'", "state = 'delivered'", "state = 'running'", "held = 1", "attempt = -1",
+                   "state = 'dead', finished_at = 1", "letter = 'lost'"):  # fmt: skip
         with pytest.raises(apsw.ConstraintError):
             raw(path, f"UPDATE deliveries SET {change}")
 
@@ -98,15 +102,15 @@ def test_an_older_journal_is_copied_and_brought_up_to_date(journal, path, monkey
     """The copy has the older version, and everything that was in it."""
     journal.record(new_event())
     journal.close()
-    steps = [*migrations.steps("sqlite"), migrations.Step(2, "ALTER TABLE events ADD COLUMN more TEXT")]
+    steps = [*migrations.steps("sqlite"), migrations.Step(3, "ALTER TABLE events ADD COLUMN more TEXT")]
     monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
 
     again = open_journal_again()
     again.record(new_event("kit-received"))
 
-    copy = path.with_name("journal.db.version-1")
-    assert raw(path, "SELECT max(version) FROM schema") == [(2,)]
-    assert raw(copy, "SELECT max(version), (SELECT count(*) FROM events) FROM schema") == [(1, 1)]
+    copy = path.with_name("journal.db.version-2")
+    assert raw(path, "SELECT max(version) FROM schema") == [(3,)]
+    assert raw(copy, "SELECT max(version), (SELECT count(*) FROM events) FROM schema") == [(2, 1)]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert len(again.events(Filter())) == 2
 
@@ -114,44 +118,64 @@ def test_an_older_journal_is_copied_and_brought_up_to_date(journal, path, monkey
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(journal, path, monkeypatch):
     """All of its steps, or none."""
     journal.close()
-    steps = [*migrations.steps("sqlite"), migrations.Step(2, "CREATE TABLE more (id INTEGER)"),
-             migrations.Step(3, "CREATE TABLE more (id INTEGER)")]  # fmt: skip
+    steps = [*migrations.steps("sqlite"), migrations.Step(3, "CREATE TABLE more (id INTEGER)"),
+             migrations.Step(4, "CREATE TABLE more (id INTEGER)")]  # fmt: skip
     monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
 
     with pytest.raises(JournalUnavailable):
         SqliteJournal(path)
 
-    assert raw(path, "SELECT max(version) FROM schema") == [(1,)]
+    assert raw(path, "SELECT max(version) FROM schema") == [(2,)]
     assert raw(path, "SELECT count(*) FROM sqlite_master WHERE name = 'more'") == [(0,)]
 
 
 def test_what_a_dead_process_left_behind_is_due_at_the_next_start(journal, path, clock):
     """Nobody else serves from the file, so nobody can still be at it: no lease need run out."""
     journal.record(new_event())
-    (delivery,) = journal.claim("a", limit=1, lease_s=60)
-    journal._serving.release()  # as the kernel does when a process dies
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    journal._database._serving.release()  # as the kernel does when a process dies
 
     after = SqliteJournal(path, clock=clock)
 
-    assert [each.attempt for each in after.claim("a", limit=1, lease_s=60)] == [2]
-    assert journal.settle(delivery, *DELIVERED, took_ms=1) is False
+    assert [each.delivery.attempt for each in after.claim("a", limit=1, terms=TERMS)] == [2]
+    assert settle(journal, claim, *DELIVERED) is False
     after.close()
 
 
-def test_one_that_was_cut_off_again_and_again_waits_a_little_longer_each_time(journal, path, clock):
-    """It may be what kills the process: others must not use up their attempts beside it."""
-    journal.record(new_event())
-    waits = []
-    for _ in range(9):
-        due_in_s = journal.next_due_in_s("a")
-        waits.append(due_in_s)
-        clock.turn(due_in_s)
-        journal.claim("a", limit=1, lease_s=600)
-        journal.close()
-        journal = SqliteJournal(path, clock=clock)
-    journal.close()
+def test_a_version_1_journal_goes_on_where_it_was(path, clock):
+    """What was pending, running and dead then is so now, its attempts with it."""
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE schema (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)")
+    for _ in connection.execute(migrations.steps("sqlite")[0].sql):
+        pass
+    connection.execute("INSERT INTO schema VALUES (1, 0)")
+    for number, (state, due_at, owner, finished_at) in enumerate(
+        [("pending", 5, None, None), ("running", 9, "x", None), ("dead", None, None, 7), ("delivered", None, None, 7)]
+    ):
+        new = new_event(timestamp=number)
+        values = (new.id.id, new.id.digest, "report-ready", number, 1, "p", "K", new.body)
+        connection.execute(
+            "INSERT INTO events (event_id, digest, type, timestamp, received_at, practice_id, kit_code, body) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values,
+        )  # fmt: skip
+        delivery = (number + 1, "a", state, number, due_at, owner, finished_at)
+        connection.execute(
+            "INSERT INTO deliveries (event, destination, state, attempt, due_at, lease_owner, finished_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)", delivery,
+        )  # fmt: skip
+    connection.execute("INSERT INTO attempts VALUES (3, 2, 1, 1, 'permanent', 'no such patient', NULL)")
+    connection.close()
 
-    assert waits == [0, 0, 1, 3, 7, 15, 31, 60, 60]
+    journal = SqliteJournal(path, clock=clock)
+
+    assert [row.state for row in journal.deliveries(Filter())] == ["delivered", "dead", "running", "pending"]
+    assert [each.step for each in journal.claim("a", limit=9, terms=TERMS)] == [1, 1]
+    dead = journal.deliveries(Filter(state=State.DEAD))[0]
+    assert [each.error for each in journal.attempts(dead.id)] == ["no such patient"]
+    assert journal.owed_letters() == []
+    journal.close()
+    assert raw(path, "PRAGMA foreign_key_check") == []
+    assert raw(path, "PRAGMA integrity_check") == [("ok",)]
 
 
 def test_a_file_that_was_taken_away_is_told_and_nothing_is_answered(journal, path):
@@ -169,7 +193,7 @@ def test_a_file_that_was_taken_away_is_told_and_nothing_is_answered(journal, pat
 
 def test_whatever_the_database_raises_is_an_outage(journal):
     """A table that is gone, say: GlycanAge is told to come again."""
-    journal._connection.execute("ALTER TABLE events RENAME TO elsewhere")
+    journal._database.connection.execute("ALTER TABLE events RENAME TO elsewhere")
 
     with pytest.raises(JournalUnavailable, match="no such table"):
         journal.record(new_event())
@@ -177,7 +201,7 @@ def test_whatever_the_database_raises_is_an_outage(journal):
 
 def test_a_journal_that_is_locked_at_start_is_told(path, monkeypatch):
     """A restart may help."""
-    monkeypatch.setattr("glycanbridge.journals.sqlite.BUSY_MS", 10)
+    monkeypatch.setattr("glycanbridge.journals.database.BUSY_MS", 10)
     SqliteJournal(path).close()
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
@@ -214,7 +238,7 @@ def test_the_steps_are_numbered_without_gaps():
 
 def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, clock, monkeypatch):
     """And goes on by itself when the lock is gone."""
-    monkeypatch.setattr("glycanbridge.journals.sqlite.BUSY_MS", 10)
+    monkeypatch.setattr("glycanbridge.journals.database.BUSY_MS", 10)
     journal = SqliteJournal(path, clock=clock)
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
@@ -231,7 +255,7 @@ def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, 
 
 def test_a_commit_that_takes_too_long_is_given_up_and_not_repeated(path, clock, monkeypatch):
     """GlycanAge gives up on a request after ten seconds; what was given up before it began is not done later."""
-    monkeypatch.setattr("glycanbridge.journals.sqlite.BUSY_MS", 10_000)
+    monkeypatch.setattr("glycanbridge.journals.database.BUSY_MS", 10_000)
     journal = SqliteJournal(path, clock=clock, wait_s=0.05)
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
@@ -250,8 +274,8 @@ def test_a_full_disk_keeps_nothing_of_a_group_and_the_next_one_is_kept(path, clo
     """Every one of the group is told, and everything works again when there is room."""
     journal = SqliteJournal(path, clock=clock)
     journal.probe()
-    pages = journal._connection.pragma("page_count")
-    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = journal._database.connection.pragma("page_count")
+    journal._database.connection.execute(f"PRAGMA max_page_count = {pages}")
     outcomes = []
 
     def send(number: int) -> None:
@@ -266,7 +290,7 @@ def test_a_full_disk_keeps_nothing_of_a_group_and_the_next_one_is_kept(path, clo
         thread.start()
     for thread in threads:
         thread.join()
-    journal._connection.execute("PRAGMA max_page_count = 1000000")
+    journal._database.connection.execute("PRAGMA max_page_count = 1000000")
 
     assert len(outcomes) == 8
     assert all("full" in each for each in outcomes)
@@ -277,14 +301,14 @@ def test_a_full_disk_keeps_nothing_of_a_group_and_the_next_one_is_kept(path, clo
 def test_one_that_cannot_be_written_does_not_spoil_its_group(journal, monkeypatch):
     """The group is repeated one by one, and only the one that is at fault is told."""
     recorded, failed = [], []
-    insert = journal._insert
+    insert = journal._recording._insert
 
     def insert_or_fail(new, *more):
         if new.event.timestamp.microsecond == 7000:
             raise ValueError("a fault of the program's")
         return insert(new, *more)
 
-    monkeypatch.setattr(journal, "_insert", insert_or_fail)
+    monkeypatch.setattr(journal._recording, "_insert", insert_or_fail)
 
     def send(number: int) -> None:
         try:

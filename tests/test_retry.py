@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from glycanbridge.errors import PermanentError, TemporaryError
-from glycanbridge.retry import JITTER, Schedule, with_tries
+from glycanbridge.retry import JITTER, Schedule, growing_wait_s, insist, with_tries
 
 
 class Failing:
@@ -58,6 +60,7 @@ def test_the_schedule_gives_each_wait_in_turn_with_jitter_and_then_none():
     assert 5 <= schedule.wait_s(1) <= 5 * (1 + JITTER)
     assert 60 <= schedule.wait_s(2) <= 60 * (1 + JITTER)
     assert schedule.wait_s(3) is None
+    assert 60 <= schedule.wait_s(3, again=True) <= 60 * (1 + JITTER)
     assert [schedule.allows(attempt) for attempt in (1, 3, 4)] == [True, True, False]
 
 
@@ -73,3 +76,26 @@ def test_an_empty_schedule_allows_one_attempt():
     schedule = Schedule([])
 
     assert (schedule.allows(1), schedule.wait_s(1), schedule.allows(2)) == (True, None, False)
+
+
+def test_waits_between_probes_grow_to_a_limit_with_jitter():
+    """Doubled each time."""
+    waits = [growing_wait_s(number, first_s=10, longest_s=50) for number in (1, 2, 3, 4, 200)]
+
+    for wait, least in zip(waits, (10, 20, 40, 50, 50), strict=True):
+        assert least <= wait <= least + 10 * JITTER
+    assert len({growing_wait_s(1, first_s=10, longest_s=50) for _ in range(20)}) > 1
+
+
+def test_insisting_ends_with_success_or_when_it_is_told_to():
+    """Whatever else is raised comes out at once."""
+    call = Failing(OSError(), OSError())
+    assert insist(call, on=OSError, until=threading.Event(), every_s=0) == "done"
+    assert call.calls == 3
+
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(OSError, match="still"):
+        insist(Failing(OSError("still")), on=OSError, until=stopping)
+    with pytest.raises(ValueError, match="other"):
+        insist(Failing(ValueError("other")), on=OSError, until=threading.Event())

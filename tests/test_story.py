@@ -81,8 +81,8 @@ def test_kill_9_under_load_loses_nothing_that_was_answered_200(serving):
 
 
 def test_a_plugin_that_kills_the_process_comes_to_an_end_as_a_dead_letter(serving):
-    """Each claim counts, also one that never ended: the bridge cannot be killed for ever by one event."""
-    serving.configure(with_mode("die", timeout_s=0.1, retry={"schedule_s": [0.1]}))
+    """In a thread of the bridge each claim counts, also one that never ended: one event cannot kill it for ever."""
+    serving.configure(with_mode("die", isolation="thread", retry={"schedule_s": [0.1]}))
     serving.start()
     serving.post(sample())
     for _ in range(2):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,8 +12,15 @@ import click
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.cli import WRONG_CONFIGURATION
+from glycanbridge.cli.destinations import hindrance
 from glycanbridge.cli.options import config_option
-from glycanbridge.destinations import Destination, Destinations, open_destinations, problems_in
+from glycanbridge.destinations import (
+    Destination,
+    Destinations,
+    open_destinations,
+    problems_in,
+    problems_of_instances,
+)
 from glycanbridge.errors import (
     GlycanBridgeError,
     JournalMissing,
@@ -21,6 +30,7 @@ from glycanbridge.errors import (
     without_text,
 )
 from glycanbridge.events import EVENT_TYPES
+from glycanbridge.journal import Owed
 from glycanbridge.journals import open_questions
 from glycanbridge.settings import Settings, load, warnings
 
@@ -36,13 +46,11 @@ def command(config: Path, *, online: bool) -> None:
     except SettingsError as error:
         _fail([*error.problems, *problems_in(source)])
     destinations, problems = open_destinations(settings, source)
-    problems += _problems_of_places(settings, source)
+    problems += problems_of_instances(destinations, source) + _problems_of_places(settings, source)
     if problems:
         _fail(problems)
     _show(settings, destinations)
-    troubled = online and not all([_check_online(each) for each in destinations.values()])  # noqa: C419 (all of them)
-    destinations.close()
-    if troubled:
+    if online and not all([_check_online(each) for each in destinations.values()]):  # noqa: C419 (all of them)
         click.get_current_context().exit(1)
 
 
@@ -59,13 +67,32 @@ def _show(settings: Settings, destinations: Destinations) -> None:
     for event_type in EVENT_TYPES:
         takers = [_taker(each) for each in destinations.values() if each.takes(event_type)]
         click.echo(f"{event_type} -> {', '.join(takers) or 'nobody: it is kept in the journal alone'}")
-    for each in destinations.values():
-        if not each.enabled:
-            click.echo(f"{each.name} is disabled: it takes nothing new, and what it is owed waits")
-    if any(each.settings.isolation == "process" for each in destinations.values()):
-        click.echo("isolation: process is not available in this version: plugins run in threads of the bridge")
+    for line in _waiting(settings, destinations):
+        click.echo(line)
     for line in warnings(settings):
         click.echo(f"warning: {line}")
+
+
+def _waiting(settings: Settings, destinations: Destinations) -> Iterator[str]:
+    """What is owed and waits, and why."""
+    try:
+        with closing(open_questions(settings.journal)) as questions:
+            owed, standings = {each.destination: each for each in questions.owed()}, questions.standings()
+    except (JournalMissing, JournalUnavailable):
+        owed, standings = {}, {}
+    for name in [*destinations, *(gone for gone in owed if gone not in destinations)]:
+        row, held_up = owed.get(name, Owed(destination=name)), hindrance(destinations.get(name), standings.get(name))
+        if held_up and (row.pending or name in destinations):
+            takes = _takes(destinations.get(name))
+            yield f"{name} waits, and takes {takes}: {held_up}; it is owed {row.pending} deliveries"
+        if row.held:
+            yield f"{name}: {row.held} deliveries wait for a person; `glycanbridge deliveries list --state pending`"
+        if row.dead:
+            yield f"{name}: {row.dead} deliveries are dead; `glycanbridge dead-letters list --destination {name}`"
+
+
+def _takes(destination: Destination | None) -> str:
+    return "nothing new" if destination is None or not destination.enabled else "what is new"
 
 
 def _problems_of_places(settings: Settings, source: BridgeYaml) -> list[Problem]:
@@ -94,7 +121,11 @@ def _taker(destination: Destination) -> str:
 
 def _check_online(destination: Destination) -> bool:
     try:
-        found = destination.check()
+        attempts = destination.attempts()
+        try:
+            found = attempts.check()
+        finally:
+            attempts.close()
     except GlycanBridgeError as error:
         click.echo(f"{destination.name}: {error}")
     except BaseException as error:

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from glycanbridge.cli.options import config_option, filter_options, json_option, read_settings
+from glycanbridge.cli.options import (
+    check_choice,
+    choice_options,
+    config_option,
+    confirm,
+    filter_options,
+    json_option,
+    one_or_many,
+    read_settings,
+    reason_option,
+    who,
+    yes_option,
+)
 from glycanbridge.cli.tables import iso, short, show_row, show_rows
-from glycanbridge.journal import AttemptRow, DeliveryRow, Filter
-from glycanbridge.journals import open_questions
+from glycanbridge.dead_letters import DeadLetters
+from glycanbridge.delivery import State
+from glycanbridge.destinations import open_destinations
+from glycanbridge.journal import AttemptRow, DeliveryRow, Filter, Questions
+from glycanbridge.journals import open_by_hand, open_questions
+from glycanbridge.replays import chosen_deliveries, replay_of
 
 
 @click.group
 def command() -> None:
-    """Look at what is owed, delivered or dead."""
+    """Look at what is owed, delivered or dead, and decide about it."""
 
 
 @command.command("list")
@@ -40,23 +56,101 @@ def list_deliveries(config: Path, *, as_json: bool, which: Filter) -> None:
 @json_option
 def show_delivery(delivery_id: str, config: Path, *, as_json: bool) -> None:
     """Show one delivery with its attempts. Its ID is EVENT:DESTINATION; the beginning of the event's id is enough."""
-    event_id, colon, destination = delivery_id.rpartition(":")
-    if not colon:  # the event alone is enough, if it is owed to one destination
-        event_id, destination = delivery_id, ""
     with closing(open_questions(read_settings(config)[0].journal)) as questions:
-        found = questions.event(event_id) if event_id else []
-        rows = [
-            each
-            for event in found
-            for each in questions.deliveries_of(event.id)
-            if destination in {"", each.destination}
-        ]
-        if len(rows) != 1:
-            many = "several deliveries have" if rows else "no delivery has"
-            raise click.ClickException(f"{many} the id {delivery_id!r}; `glycanbridge deliveries list` shows them")
-        attempts = [_attempt_row(each) for each in questions.attempts(rows[0].id)]
-    row = delivery_row(rows[0])
-    show_row({**row, "attempts": attempts} if as_json else {**row, "tried": attempts}, as_json=as_json)
+        row = find_delivery(questions, delivery_id)
+        attempts = [_attempt_row(each) for each in questions.attempts(row.id)]
+        history = [asdict(each) | {"at": iso(each.at)} for each in questions.history(row.id)]
+    told = delivery_row(row)
+    more: dict[str, Any] = {"attempts": attempts} if as_json else {"tried": attempts}
+    show_row({**told, **more, "history": history}, as_json=as_json)
+
+
+@command.command("replay")
+@one_or_many
+@config_option
+@choice_options
+@click.option("--all", "all_of_them", is_flag=True, help="Every dead delivery.")
+@click.option("--per-second", "per_s", type=click.FloatRange(min=0.001), help="Spread them: at most so many a second.")
+@yes_option
+def replay_deliveries(
+    one: str | None, config: Path, *, which: Filter, all_of_them: bool, per_s: float | None, yes: bool
+) -> None:
+    """Make deliveries again, now, with their whole schedule before them: one by its ID, or those that fit.
+
+    Dead ones, unless --state says otherwise: `pending` ones need not wait any longer. Their history stays.
+    """
+    check_choice(one, which, all_of_them=all_of_them)
+    settings, source = read_settings(config)
+    destinations, _ = open_destinations(settings, source)
+    with closing(open_by_hand(settings.journal)) as journal:
+        if one is None:
+            chosen = chosen_deliveries(which, questions=journal, destinations=destinations)
+        else:
+            row = find_delivery(journal, one)
+            chosen = [replay_of(journal.event(row.event_id)[0], row.destination, destinations)]
+        confirm(len(chosen), "deliveries", yes=yes or one is not None)
+        moved = journal.replay(chosen, who=who(), per_s=per_s)
+    click.echo(f"{moved} to be made; {len(chosen) - moved} were due or running already", err=True)
+
+
+@command.command("confirm")
+@click.argument("delivery_id", metavar="ID")
+@config_option
+@reason_option
+def confirm_delivery(delivery_id: str, config: Path, *, reason: str) -> None:
+    """Say that the destination has a pending delivery: for one whose attempt was cut off, and that is held."""
+    with closing(open_by_hand(read_settings(config)[0].journal)) as journal:
+        row = find_delivery(journal, delivery_id)
+        if not journal.confirm(row.id, who=who(), reason=reason):
+            raise click.ClickException(f"{row.id} is {row.state}: only a pending delivery can be confirmed")
+    click.echo(f"{row.id} counts as delivered", err=True)
+
+
+@command.command("discard")
+@one_or_many
+@config_option
+@choice_options
+@reason_option
+@yes_option
+def discard_deliveries(one: str | None, config: Path, *, which: Filter, reason: str, yes: bool) -> None:
+    """Give up deliveries for good: one by its ID, or those that fit: pending ones, unless --state says dead.
+
+    They stay in the journal as dead, with who and why; there is no dead letter of them.
+    """
+    check_choice(one, which)
+    settings, source = read_settings(config)
+    letters, destinations = DeadLetters(settings.dead_letters), open_destinations(settings, source)[0]
+    with closing(open_by_hand(settings.journal)) as journal:
+        if one is None:
+            which = which if which.state else replace(which, state=State.PENDING)
+            chosen = chosen_deliveries(which, questions=journal, destinations=destinations)
+        else:
+            row = find_delivery(journal, one)
+            chosen = [replay_of(journal.event(row.event_id)[0], row.destination, destinations)]
+        confirm(len(chosen), "deliveries", yes=yes or one is not None)
+        ids = [f"{each.event_id}:{each.destination}" for each in chosen]
+        gone = [each for each in ids if journal.discard(each, who=who(), reason=reason)]
+        for each in gone:
+            letters.remove(each)
+    click.echo(f"{len(gone)} discarded; {len(chosen) - len(gone)} could not be: running or delivered", err=True)
+
+
+def find_delivery(questions: Questions, delivery_id: str) -> DeliveryRow:
+    """The one delivery with this id, EVENT:DESTINATION; the beginning of the event's id is enough.
+
+    The event alone is enough, too, if it is owed to one destination. Else a message that says what to do.
+    """
+    event_id, colon, destination = delivery_id.rpartition(":")
+    if not colon:
+        event_id, destination = delivery_id, ""
+    found = questions.event(event_id) if event_id else []
+    rows = [
+        each for event in found for each in questions.deliveries_of(event.id) if destination in {"", each.destination}
+    ]
+    if len(rows) != 1:
+        many = "several deliveries have" if rows else "no delivery has"
+        raise click.ClickException(f"{many} the id {delivery_id!r}; `glycanbridge deliveries list` shows them")
+    return rows[0]
 
 
 def delivery_row(delivery: DeliveryRow) -> dict[str, Any]:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from glycanbridge.cli.deliveries import delivery_row
-from glycanbridge.cli.options import config_option, filter_options, json_option, read_settings
+from glycanbridge.cli.options import (
+    check_choice,
+    choice_options,
+    config_option,
+    confirm,
+    filter_options,
+    json_option,
+    one_or_many,
+    read_settings,
+    who,
+    yes_option,
+)
 from glycanbridge.cli.tables import iso, short, show_row, show_rows
+from glycanbridge.destinations import open_destinations
 from glycanbridge.journal import EventRow, Filter, Questions
-from glycanbridge.journals import open_questions
+from glycanbridge.journals import open_by_hand, open_questions
+from glycanbridge.replays import chosen_events, replay_of
 
 
 @click.group
 def command() -> None:
-    """Look at the events in the journal."""
+    """Look at the events in the journal, and deliver past ones again."""
 
 
 @command.command("list")
@@ -46,6 +60,43 @@ def show_event(event_id: str, config: Path, *, as_json: bool) -> None:
         deliveries = [delivery_row(each) for each in questions.deliveries_of(event.id)]
     data = json.loads(event.body)["data"]
     show_row(_event_row(event) | {"flags": event.flags, "data": data, "deliveries": deliveries}, as_json=as_json)
+
+
+@command.command("replay")
+@one_or_many
+@config_option
+@choice_options
+@click.option("--all", "all_of_them", is_flag=True, help="Every event there is.")
+@click.option("--per-second", "per_s", type=click.FloatRange(min=0.001), help="Spread them: at most so many a second.")
+@yes_option
+def replay_events(
+    one: str | None, config: Path, *, which: Filter, all_of_them: bool, per_s: float | None, yes: bool
+) -> None:
+    """Deliver past events again: one by its ID, or those that fit. What was delivered before keeps its history.
+
+    --destination is where they are to go: also one that was added later, and was owed none of them. Without it they
+    go to every destination that takes them. A destination's `events` and `practices` hold as ever.
+    """
+    check_choice(one, replace(which, destination=None), all_of_them=all_of_them)  # where to is no choice of what
+    settings, source = read_settings(config)
+    destinations, _ = open_destinations(settings, source)
+    if which.destination not in {None, *destinations}:
+        known = ", ".join(destinations) or "none"
+        raise click.UsageError(f"--destination {which.destination}: bridge.yaml has {known}")
+    names = [name for name in destinations if which.destination in {None, name}]
+    with closing(open_by_hand(settings.journal)) as journal:
+        if one is None:
+            chosen = chosen_events(which, names, questions=journal, destinations=destinations)
+        else:
+            event = find_event(journal, one)
+            takers = [name for name in names if destinations[name].takes(event.type, event.practice_id)]
+            chosen = [replay_of(event, name, destinations) for name in takers]
+        events, to = len({each.event_id for each in chosen}), sorted({each.destination for each in chosen})
+        confirm(
+            len(chosen), f"deliveries of {events} events to {', '.join(to) or 'nobody'}", yes=yes or one is not None
+        )
+        moved = journal.replay(chosen, who=who(), per_s=per_s)
+    click.echo(f"{moved} to be made; {len(chosen) - moved} were due or running already", err=True)
 
 
 def find_event(questions: Questions, event_id: str) -> EventRow:

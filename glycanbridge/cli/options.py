@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import getpass
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -54,29 +56,69 @@ class Moment(click.ParamType[int]):
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+_FILTERS = {
+    "type": click.option("--type", type=click.Choice(EVENT_TYPES), help="Of this event type."),
+    "destination": click.option("--destination", help="Owed to this destination."),
+    "state": click.option("--state", type=click.Choice([each.value for each in State]), help="With a delivery in it."),
+    "kit": click.option("--kit", help="Of this kit code."),
+    "since": click.option("--since", type=Moment(), help="Received at or after: a date, a time, or 3d, 12h, 30m ago."),
+    "until": click.option("--until", type=Moment(), help="Received before: a date, a time, or 3d, 12h, 30m ago."),
+    "limit": click.option(
+        "--limit", type=click.IntRange(1, 10_000_000), default=50, show_default=True, help="At most so many."
+    ),
+}
+
+
 def filter_options(command: F) -> F:
     """The filters of lists, handed to the command as one `which: Filter`."""
+    return _with_filter(command, _FILTERS)
 
+
+def choice_options(command: F) -> F:
+    """The filters of actions on many: those of lists, and no limit that would leave some out unnoticed."""
+    return _with_filter(command, {name: option for name, option in _FILTERS.items() if name != "limit"})
+
+
+def _with_filter(command: F, options: Mapping[str, Callable[[F], F]]) -> F:
     @functools.wraps(command)
     def with_filter(**told: Any) -> Any:
-        names = ("type", "destination", "state", "kit", "since", "until", "limit")
-        values = {name: told.pop(name) for name in names}
+        values = {name: told.pop(name) for name in options}
         values["state"] = State(values["state"]) if values["state"] else None
         return command(which=Filter(**values), **told)
 
-    for option in (
-        click.option(
-            "--limit", type=click.IntRange(1, 10_000_000), default=50, show_default=True, help="At most so many."
-        ),
-        click.option("--until", type=Moment(), help="Received before: a date, a time, or 3d, 12h, 30m ago."),
-        click.option("--since", type=Moment(), help="Received at or after: a date, a time, or 3d, 12h, 30m ago."),
-        click.option("--kit", help="Of this kit code."),
-        click.option("--state", type=click.Choice([each.value for each in State]), help="With a delivery in it."),
-        click.option("--destination", help="Owed to this destination."),
-        click.option("--type", type=click.Choice(EVENT_TYPES), help="Of this event type."),
-    ):
-        with_filter = option(with_filter)
-    return with_filter  # type: ignore[return-value]
+    decorated = cast("F", with_filter)
+    for option in reversed(list(options.values())):
+        decorated = option(decorated)
+    return decorated
+
+
+yes_option = click.option("--yes", is_flag=True, help="Do it, instead of saying how many there are.")
+reason_option = click.option("--reason", required=True, help="Why: kept with your name.")
+one_or_many = click.argument("one", metavar="[ID]", required=False)
+
+
+def check_choice(one: str | None, which: Filter, *, all_of_them: bool = False) -> None:
+    """See that a person named one thing, or said which of many; nothing at all is no choice."""
+    chosen = which != Filter()
+    if one is not None and (chosen or all_of_them):
+        raise click.UsageError("name one ID, or choose many by filters: not both")
+    if one is None and not chosen and not all_of_them:
+        raise click.UsageError("name an ID, choose by filters such as --destination NAME, or say --all")
+
+
+def confirm(count: int, what: str, *, yes: bool) -> None:
+    """Say how many it is about; end here, with exit 1, unless the person has said yes."""
+    click.echo(f"{count} {what}", err=True)
+    if not yes:
+        raise click.ClickException("nothing was done: say --yes to do it")
+
+
+def who() -> str:
+    """The name of whoever runs the command, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def read_settings(config: Path) -> tuple[Settings, BridgeYaml]:

@@ -22,3 +22,8 @@ def steps(dialect: str) -> list[Step]:
     folder = resources.files("glycanbridge.journals") / "migrations" / dialect
     files = sorted((each for each in folder.iterdir() if each.name.endswith(".sql")), key=lambda each: each.name)
     return [Step(int(each.name.partition("_")[0]), each.read_text("utf-8")) for each in files]
+
+
+def newest(dialect: str) -> int:
+    """The version that this program makes."""
+    return steps(dialect)[-1].version

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import apsw
 
-from glycanbridge.delivery import State
+from glycanbridge.circuit import Circuit
+from glycanbridge.delivery import Delivery, State
 from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
-from glycanbridge.journal import AttemptRow, DeliveryRow, EventRow, Filter, Owed
+from glycanbridge.journal import AttemptRow, DeliveryRow, Done, EventRow, Filter, Owed, OwedLetter, Standing
 from glycanbridge.journals import migrations
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PAGE = 500
+"""Events read at once when all of them are gone through."""
 BUSY_MS = 2_000
 """How long to wait for another process that holds the file."""
 
@@ -28,7 +33,7 @@ SELECT e.event_id, e.type, e.timestamp, e.received_at, e.practice_id, e.kit_code
 FROM events e
 """
 _DELIVERY = """
-SELECT e.event_id, e.type, d.destination, d.state, d.attempt, d.due_at, d.last_error, d.receipt
+SELECT e.event_id, e.type, d.destination, d.state, d.attempt, d.due_at, d.last_error, d.receipt, d.held
 FROM deliveries d JOIN events e ON e.id = d.event
 """
 
@@ -41,7 +46,7 @@ class SqliteQuestions:
             raise JournalMissing(f"{path}: there is no journal yet; `glycanbridge serve` makes one")
         self.path = path
         self._lock = Lock()
-        with _told(path):
+        with told(path):
             self._reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             self._reader.set_busy_timeout(BUSY_MS)
             if check_version(self._reader, path) == 0:
@@ -49,12 +54,7 @@ class SqliteQuestions:
 
     def events(self, which: Filter) -> list[EventRow]:
         """The newest events that fit."""
-        conditions, values = _conditions(which)
-        if which.destination is not None or which.state is not None:
-            inner = ["d.event = e.id"]
-            inner += ["d.destination = :destination"] if which.destination is not None else []
-            inner += ["d.state = :state"] if which.state is not None else []
-            conditions.append(f"EXISTS (SELECT 1 FROM deliveries d WHERE {' AND '.join(inner)})")  # noqa: S608 (bound)
+        conditions, values = _event_conditions(which)
         return [_event_row(row) for row in self._ask(_EVENT, conditions, values, "ORDER BY e.id DESC LIMIT :limit")]
 
     def event(self, event_id: str) -> list[EventRow]:
@@ -90,17 +90,63 @@ class SqliteQuestions:
         rows = self._ask(question, conditions, values, "ORDER BY a.attempt")
         return [AttemptRow(**dict(zip(names, row, strict=True))) for row in rows]
 
+    def pages(self, which: Filter) -> Iterator[list[EventRow]]:
+        """Every event that fits, the oldest first, some hundred at a time: each page is a short read of its own."""
+        conditions, values = _event_conditions(which)
+        values |= {"limit": PAGE, "after": 0}
+        select = _EVENT.replace("SELECT ", "SELECT e.id, ", 1)
+        while True:
+            rows = self._ask(select, [*conditions, "e.id > :after"], values, "ORDER BY e.id LIMIT :limit")
+            if not rows:
+                return
+            values["after"] = rows[-1][0]
+            yield [_event_row(row[1:]) for row in rows]
+
     def owed(self) -> list[Owed]:
         """What each destination is owed; one that is owed nothing is left out."""
         question = """
             SELECT destination, count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'running'),
-                   count(*) FILTER (WHERE state = 'dead'), min(due_at) FILTER (WHERE state = 'pending')
-            FROM (SELECT destination, state, due_at FROM deliveries WHERE state IN ('pending', 'running')
-                  UNION ALL SELECT destination, state, NULL FROM deliveries WHERE state = 'dead')
+                   count(*) FILTER (WHERE state = 'dead'), sum(held), min(due_at) FILTER (WHERE state = 'pending')
+            FROM (SELECT destination, state, due_at, 0 AS held FROM deliveries
+                  WHERE state = 'pending' AND due_at IS NOT NULL
+                  UNION ALL SELECT destination, state, NULL, held FROM deliveries
+                  WHERE state = 'pending' AND due_at IS NULL
+                  UNION ALL SELECT destination, state, due_at, 0 FROM deliveries WHERE state = 'running'
+                  UNION ALL SELECT destination, state, NULL, 0 FROM deliveries WHERE state = 'dead')
             GROUP BY destination ORDER BY destination
         """
-        names = ("destination", "pending", "running", "dead", "oldest_due_at")
+        names = ("destination", "pending", "running", "dead", "held", "oldest_due_at")
         return [Owed(**dict(zip(names, row, strict=True))) for row in self._ask(question, [], {}, "")]
+
+    def standings(self) -> dict[str, Standing]:
+        """How each destination stands that is paused or has failed lately."""
+        question = "SELECT name, paused_at, paused_by, reason, failures, open_since, probe_at FROM destinations"
+        standings = {}
+        for name, paused_at, paused_by, reason, failures, open_since, probe_at in self._ask(question, [], {}, ""):
+            circuit = Circuit(failures=failures, open_since=open_since, probe_at=probe_at)
+            standings[name] = Standing(paused_at=paused_at, paused_by=paused_by, reason=reason, circuit=circuit)
+        return standings
+
+    def history(self, about: str) -> list[Done]:
+        """What was done about a destination, a delivery or a dead letter, the first thing first."""
+        rows = self._ask("SELECT at, who, what, about, reason FROM history", ["about = :about"], {"about": about},
+                         "ORDER BY id")  # fmt: skip
+        return [Done(**dict(zip(("at", "who", "what", "about", "reason"), row, strict=True))) for row in rows]
+
+    def owed_letters(self) -> list[OwedLetter]:
+        """Some of the dead deliveries whose dead letters are still to be written."""
+        question = """
+            SELECT e.event_id, e.type, d.destination, d.attempt, e.received_at, e.body, d.last_error
+            FROM deliveries d JOIN events e ON e.id = d.event
+        """
+        owed = []
+        for row in self._ask(question, ["d.letter = 'owed'"], {}, "ORDER BY d.id LIMIT 100"):
+            event_id, event_type, destination, attempt, received_at, body, error = row
+            delivery = Delivery(id=f"{event_id}:{destination}", event_id=event_id, event_type=event_type,
+                                destination=destination, attempt=attempt, body=body,
+                                received_at=EPOCH + timedelta(milliseconds=received_at))  # fmt: skip
+            owed.append(OwedLetter(delivery=delivery, reason=error or ""))
+        return owed
 
     def close(self) -> None:
         """Close; nothing can be asked afterwards."""
@@ -109,7 +155,7 @@ class SqliteQuestions:
 
     def _ask(self, select: str, conditions: list[str], values: Mapping[str, object], end: str) -> list[tuple[Any, ...]]:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        with self._lock, _told(self.path):
+        with self._lock, told(self.path):
             return list(self._reader.execute(f"{select} {where} {end}", dict(values)))
 
 
@@ -134,7 +180,8 @@ def check_version(connection: apsw.Connection, path: Path) -> int:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
+    """What SQLite raises within, in the journal's own words."""
     try:
         yield
     except apsw.NotADBError:
@@ -144,7 +191,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
-    told = {
+    rules = {
         "e.type = :type": which.type,
         "e.received_at >= :since": which.since,
         "e.received_at < :until": which.until,
@@ -153,18 +200,28 @@ def _conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
     }
     values = {"type": which.type, "since": which.since, "until": which.until, "kit": which.kit}
     more = {"destination": which.destination, "state": which.state, "limit": which.limit}
-    return [condition for condition, value in told.items() if value is not None], {**values, **more}
+    return [condition for condition, value in rules.items() if value is not None], {**values, **more}
+
+
+def _event_conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
+    conditions, values = _conditions(which)
+    if which.destination is not None or which.state is not None:
+        inner = ["d.event = e.id"]
+        inner += ["d.destination = :destination"] if which.destination is not None else []
+        inner += ["d.state = :state"] if which.state is not None else []
+        conditions.append(f"EXISTS (SELECT 1 FROM deliveries d WHERE {' AND '.join(inner)})")  # noqa: S608 (bound)
+    return conditions, values
 
 
 def _event_row(row: tuple[Any, ...]) -> EventRow:
     names = ("id", "type", "timestamp", "received_at", "practice_id", "kit_code", "flags", "body", "state")
-    told = dict(zip(names, row, strict=True))
-    told["state"] = State(str(told["state"])) if told["state"] else None
-    return EventRow(**told)
+    parts = dict(zip(names, row, strict=True))
+    parts["state"] = State(str(parts["state"])) if parts["state"] else None
+    return EventRow(**parts)
 
 
 def _delivery_row(row: tuple[Any, ...]) -> DeliveryRow:
-    names = ("event_id", "event_type", "destination", "state", "attempts", "due_at", "last_error", "receipt")
-    told = dict(zip(names, row, strict=True))
-    told["state"] = State(str(told["state"]))
-    return DeliveryRow(id=f"{row[0]}:{row[2]}", **told)
+    names = ("event_id", "event_type", "destination", "state", "attempts", "due_at", "last_error", "receipt", "held")
+    parts = dict(zip(names, row, strict=True))
+    parts |= {"state": State(str(parts["state"])), "held": bool(parts["held"])}
+    return DeliveryRow(id=f"{row[0]}:{row[2]}", **parts)

@@ -24,6 +24,9 @@ WAIT_S = 8.0
 """How long a caller waits for its commit: GlycanAge gives up on a request after 10 seconds."""
 
 
+IDLE_S = 1.0
+
+
 class Transaction(Protocol):
     """What the writer needs of a database connection."""
 
@@ -46,23 +49,42 @@ class Transaction(Protocol):
 class _Ticket:
     """One caller's work and, once the lock is open, its result or error. (A `Future` costs 12 to 18 us more.)"""
 
-    __slots__ = ("abandoned", "done", "error", "result", "work")
+    __slots__ = ("abandoned", "done", "error", "result", "wait_s", "work")
 
-    def __init__(self, work: Callable[[], Any]) -> None:
+    def __init__(self, work: Callable[[], Any], wait_s: float) -> None:
         self.work = work
+        self.wait_s = wait_s
         self.done = allocate_lock()
         self.done.acquire()
         self.result: Any = None
         self.error: Exception | None = None
         self.abandoned = False
 
+    def wait(self) -> Any:
+        """The result, once its commit is on disk. Raises as `Writer.run` does."""
+        if not self.done.acquire(timeout=self.wait_s):
+            self.abandoned = True
+            raise JournalUnavailable(f"the journal did not commit within {self.wait_s:g} s")
+        if self.error is not None:
+            raise self.error
+        return self.result
+
 
 class Writer:
     """The thread through which everything that writes must go."""
 
-    def __init__(self, transaction: Transaction, *, after_commit: Callable[[], None], wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        *,
+        after_commit: Callable[[], None],
+        when_idle: Callable[[], None] = lambda: None,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        """`after_commit` is called after each commit, `when_idle` about once a second while there is none."""
         self._transaction = transaction
         self._after_commit = after_commit
+        self._when_idle = when_idle
         self._wait_s = wait_s
         self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._closing = False
@@ -75,16 +97,15 @@ class Writer:
         `work` runs in the writer's thread, and may run a second time if its group's first commit failed. Raises
         `JournalUnavailable` if it cannot be committed now, and whatever `work` raised.
         """
+        return self.submit(work)()
+
+    def submit(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Have `work` done in the next group, and go on; call what this returns to wait for it, as `run` does."""
         if self._closing:
             raise JournalUnavailable("the journal is closed")
-        ticket = _Ticket(work)
+        ticket = _Ticket(work, self._wait_s)
         self._queue.put(ticket)
-        if not ticket.done.acquire(timeout=self._wait_s):
-            ticket.abandoned = True
-            raise JournalUnavailable(f"the journal did not commit within {self._wait_s:g} s")
-        if ticket.error is not None:
-            raise ticket.error
-        return cast(T, ticket.result)
+        return cast("Callable[[], T]", ticket.wait)
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
@@ -96,19 +117,22 @@ class Writer:
         closing = False
         while not closing:
             group, closing = self._next_group()
-            if not self._commit(group):
+            if group and not self._commit(group):
                 for ticket in group:  # one of them spoils it for all: each on its own
                     self._commit([ticket])
             for ticket in group:
                 ticket.done.release()
             try:
-                self._after_commit()
+                (self._after_commit if group else self._when_idle)()
             except Exception as error:  # whoever listens must not end the only thread that writes
                 log.error("a listener of the journal failed: %s", without_text(error))  # noqa: TRY400
 
     def _next_group(self) -> tuple[list[_Ticket], bool]:
         group: list[_Ticket] = []
-        ticket = self._queue.get()
+        try:
+            ticket = self._queue.get(timeout=IDLE_S)
+        except queue.Empty:
+            return group, False
         while ticket is not None:
             if not ticket.abandoned:
                 group.append(ticket)

@@ -1,0 +1,50 @@
+"""A destination that fails again and again is left alone as a whole, and asked now and then whether it is back.
+
+An EHR that is away for a weekend would otherwise use up every delivery's attempts, and be flooded when it returns. So
+after some failures in a row, of whatever deliveries, its circuit opens: what it is owed waits, and the waiting does not
+count. From time to time one delivery is tried, a *probe*, each time another one. Once a probe succeeds the circuit
+closes step by step: one delivery after the other until as many have succeeded as had to fail, then all lanes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from glycanbridge.delivery import Result
+from glycanbridge.retry import growing_wait_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """When a destination's circuit opens, and how long it waits between probes."""
+
+    failures: int = 5
+    """So many failures in a row open it; 0: it never opens."""
+    first_wait_s: float = 30.0
+    longest_wait_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """How a destination has been doing. Times are milliseconds since the epoch."""
+
+    failures: int = 0
+    """In a row; while the circuit closes, how many successes are missing."""
+    open_since: int | None = None
+    """`None`: it is closed, and every lane works."""
+    probe_at: int | None = None
+    """While it is open, when the next probe may be made."""
+
+    def after(self, result: Result, *, brake: Brake, probe: bool, now: int) -> Circuit:
+        """The circuit after an attempt ended in `result` at `now`."""
+        if not result.failed:  # also "no such patient": somebody is there
+            left = 0 if self.open_since is None else min(self.failures, brake.failures) - 1
+            return Circuit(failures=left, open_since=self.open_since, probe_at=now) if left > 0 else Circuit()
+        if self.open_since is not None and not probe:  # it was under way when the circuit opened
+            return self
+        failures = self.failures + 1
+        if not 0 < brake.failures <= failures:
+            return Circuit(failures=failures, open_since=self.open_since, probe_at=self.open_since and now)
+        number = failures - brake.failures + 1
+        wait_s = growing_wait_s(number, first_s=brake.first_wait_s, longest_s=brake.longest_wait_s)
+        return Circuit(failures=failures, open_since=self.open_since or now, probe_at=now + int(wait_s * 1000))

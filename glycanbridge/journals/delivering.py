@@ -1,0 +1,221 @@
+"""The way out of an SQLite journal: claim, rescue, settle, release, renew.
+
+A claim bumps `attempt`, and every later write names it: a lane that comes back after its lease was lost changes
+nothing. Runs in the writer's thread, in transactions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import astuple, replace
+from datetime import timedelta
+
+from glycanbridge.circuit import Circuit
+from glycanbridge.delivery import Claim, Delivery, Outcome, Result, Settlement, State
+from glycanbridge.journal import Terms
+from glycanbridge.journals.database import Database
+from glycanbridge.journals.order import Order
+from glycanbridge.journals.questions import EPOCH
+from glycanbridge.journals.timekeeper import Timekeeper
+
+log = logging.getLogger(__name__)
+LONGEST_RESCUE_WAIT_MS = 60_000
+
+CUT_OFF = "cut off: the process ended in the middle, and it is not known whether the destination has it"
+
+_DUE = """
+SELECT d.id, d.attempt, d.step, d.ordered, d.letter = 'written', e.event_id, e.type, e.received_at, e.body
+FROM deliveries d JOIN events e ON e.id = d.event
+WHERE d.destination = ? AND d.state = 'pending' AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?
+"""
+_LEASE = """
+UPDATE deliveries SET state = 'running', attempt = attempt + 1, step = step + 1, due_at = ?, claimed_at = ?,
+                      lease_owner = ?
+WHERE id = ?
+"""
+_EXPIRED = "SELECT id, step, ordered FROM deliveries WHERE destination = ? AND state = 'running' AND due_at <= ?"
+_CUT_OFF = """
+INSERT INTO attempts SELECT id, attempt, claimed_at, NULL, 'unknown', :error, NULL FROM deliveries WHERE id = :row
+"""
+_RESCUE = """
+UPDATE deliveries SET state = 'pending', due_at = :due_at, held = :held, step = step - :uncounted, claimed_at = NULL,
+                      lease_owner = NULL, last_error = :error
+WHERE id = :row
+"""
+_SETTLE = """
+UPDATE deliveries
+SET state = :state, due_at = :due_at, held = :held, step = step - :uncounted, finished_at = :finished_at,
+    letter = :letter, claimed_at = NULL, lease_owner = NULL,
+    last_error = coalesce(:error, last_error), receipt = coalesce(:receipt, receipt)
+WHERE id = :row AND state = 'running' AND attempt = :attempt
+RETURNING ordered
+"""
+_RELEASE = """
+UPDATE deliveries SET state = 'pending', due_at = :now, attempt = attempt - 1, step = step - 1, claimed_at = NULL,
+                      lease_owner = NULL
+WHERE id = :row AND state = 'running' AND attempt = :attempt
+RETURNING ordered
+"""
+_RENEW = "UPDATE deliveries SET due_at = ? WHERE id = ? AND state = 'running' AND attempt = ?"
+_ENDED = "SELECT outcome FROM attempts WHERE delivery = ? AND attempt = ?"
+_INSERT_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)"
+_STANDING = "SELECT paused_at, failures, open_since, probe_at FROM destinations WHERE name = ?"
+_KEEP_CIRCUIT = """
+INSERT INTO destinations (name, failures, open_since, probe_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET (failures, open_since, probe_at) = (excluded.failures, excluded.open_since,
+                                                                      excluded.probe_at)
+"""
+_TAKE_OVER = "UPDATE deliveries SET due_at = ? WHERE state = 'running'"
+_NEXT_DUE = """
+SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM deliveries WHERE destination = :name AND state = 'pending'
+                         AND due_at IS NOT NULL
+               UNION ALL SELECT min(due_at) FROM deliveries WHERE destination = :name AND state = 'running')
+"""
+
+
+class Delivering:
+    """Moves deliveries from pending to running and on."""
+
+    def __init__(self, database: Database, timekeeper: Timekeeper, order: Order, *, owner: str, due: set[str]) -> None:
+        """`due`: where destinations are put that something has fallen due for."""
+        self._due = due
+        self._database = database
+        self._timekeeper = timekeeper
+        self._order = order
+        self._owner = owner
+
+    def take_over(self) -> None:
+        """Nobody else delivers from this journal: whatever is running was left by a dead process, and is due."""
+        self._database.execute(_TAKE_OVER, (self._timekeeper.now,))
+        left_behind = self._database.changes()
+        if left_behind:
+            log.warning("attempts were cut off when the last process ended: %d", left_behind)
+
+    def claim(self, destination: str, limit: int, terms: Terms, mine: dict[int, tuple[Claim, float]]) -> list[Claim]:
+        """See `Journal.claim`. `mine`: what this process has in hand, which is not to be rescued from itself."""
+        now = self._timekeeper.now
+        paused, circuit = self._standing(destination)
+        if paused or (circuit.probe_at or 0) > now:
+            return []
+        self._rescue(destination, terms, mine)
+        probe = circuit.open_since is not None
+        due = list(self._database.execute(_DUE, (destination, now, 1 if probe else limit)))
+        lease_end = now + int(terms.lease_s * 1000)
+        self._database.executemany(_LEASE, [(lease_end, now, self._owner, row[0]) for row in due])
+        if probe and due:  # nobody else probes meanwhile
+            self._keep(destination, replace(circuit, probe_at=lease_end))
+        claims = []
+        for row, attempt, step, ordered, has_letter, event_id, event_type, received_at, body in due:
+            if ordered:
+                self._order.claimed(row)
+            delivery = Delivery(
+                id=f"{event_id}:{destination}",
+                event_id=event_id,
+                event_type=event_type,
+                destination=destination,
+                attempt=attempt + 1,
+                received_at=EPOCH + timedelta(milliseconds=received_at),
+                body=body,
+            )
+            claims.append(Claim(delivery=delivery, row=row, step=step + 1, probe=probe, has_letter=bool(has_letter)))
+        return claims
+
+    def settle(
+        self, claim: Claim, outcome: Outcome, settlement: Settlement, *, took_ms: int, terms: Terms, letter: bool
+    ) -> bool:
+        """See `Journal.settle`; a second time, after a first one whose commit was not seen, it changes nothing."""
+        now, attempt = self._timekeeper.now, claim.delivery.attempt
+        waits = settlement.state is State.PENDING
+        values = {
+            "state": settlement.state,
+            "due_at": now + int(settlement.wait_s * 1000) if settlement.wait_s is not None else None,
+            "held": waits and settlement.wait_s is None,
+            "uncounted": not settlement.counts,
+            "finished_at": None if waits else now,
+            "letter": _letter(claim, settlement, written=letter),
+            "error": outcome.error,
+            "receipt": outcome.receipt,
+            "row": claim.row,
+            "attempt": attempt,
+        }
+        ordered = self._database.execute(_SETTLE, values).get
+        if ordered is None:
+            return bool(self._database.execute(_ENDED, (claim.row, attempt)).get == outcome.result)
+        ended = (now - took_ms, took_ms, outcome.result, outcome.error, outcome.receipt)
+        self._database.execute(_INSERT_ATTEMPT, (claim.row, attempt, *ended))
+        if ordered:
+            (self._order.put_back if waits else self._order.settled)(claim.row, now)
+            self._due.add(claim.delivery.destination)
+        self._look_at(claim, outcome.result, terms)
+        return True
+
+    def release(self, claims: Iterable[Claim]) -> None:
+        """See `Journal.release`."""
+        now = self._timekeeper.now
+        for claim in claims:
+            values = {"now": now, "row": claim.row, "attempt": claim.delivery.attempt}
+            if self._database.execute(_RELEASE, values).get:
+                self._order.put_back(claim.row, now)
+
+    def renew(self, mine: Iterable[tuple[Claim, float]]) -> None:
+        """Make the lease of each claim last so many seconds from now."""
+        now = self._timekeeper.now
+        rows = [(now + int(lease_s * 1000), claim.row, claim.delivery.attempt) for claim, lease_s in mine]
+        self._database.executemany(_RENEW, rows)
+
+    def next_due_in_s(self, destination: str) -> float | None:
+        """See `Journal.next_due_in_s`."""
+        paused, circuit = self._standing(destination)
+        due_at: int | None = self._database.execute(_NEXT_DUE, {"name": destination}).get
+        if paused or due_at is None:
+            return None
+        return max(0, max(due_at, circuit.probe_at or 0) - self._timekeeper.now) / 1000
+
+    def _rescue(self, destination: str, terms: Terms, mine: dict[int, tuple[Claim, float]]) -> None:
+        now = self._timekeeper.now
+        expired = list(self._database.execute(_EXPIRED, (destination, now)))
+        self.renew([mine[row] for row, *_ in expired if row in mine])  # we slept, and so did whoever renews
+        for row, step, ordered in expired:
+            if row in mine:
+                continue
+            wait_ms = min(LONGEST_RESCUE_WAIT_MS, ((1 << min(step - 1, 6)) - 1) * 1000) if terms.unknown_counts else 0
+            values = {
+                "due_at": None if terms.holds_unknown else now + wait_ms,
+                "held": terms.holds_unknown,
+                "uncounted": not terms.unknown_counts,
+                "error": CUT_OFF,
+                "row": row,
+            }
+            self._database.execute(_CUT_OFF, {"error": CUT_OFF, "row": row})
+            self._database.execute(_RESCUE, values)
+            if ordered:
+                self._order.put_back(row, now)
+            log.warning("an attempt was cut off", extra={"destination": destination, "held": terms.holds_unknown})
+
+    def _standing(self, destination: str) -> tuple[bool, Circuit]:
+        for paused_at, failures, open_since, probe_at in self._database.execute(_STANDING, (destination,)):
+            return paused_at is not None, Circuit(failures=failures, open_since=open_since, probe_at=probe_at)
+        return False, Circuit()
+
+    def _look_at(self, claim: Claim, result: Result, terms: Terms) -> None:
+        """Let the destination's circuit know how the attempt ended."""
+        name = claim.delivery.destination
+        _, before = self._standing(name)
+        after = before.after(result, brake=terms.brake, probe=claim.probe, now=self._timekeeper.now)
+        if after != before:
+            self._keep(name, after)
+            self._due.add(name)
+        if (before.open_since is None) != (after.open_since is None):
+            told = {"destination": name, "failures": after.failures or before.failures}
+            log.warning("the circuit is %s", "closed" if after.open_since is None else "open", extra=told)
+
+    def _keep(self, destination: str, circuit: Circuit) -> None:
+        self._database.execute(_KEEP_CIRCUIT, (destination, *astuple(circuit)))
+
+
+def _letter(claim: Claim, settlement: Settlement, *, written: bool) -> str | None:
+    """Whether there is a dead letter, or should be one."""
+    if settlement.state is State.DEAD:
+        return "written" if written else "owed"
+    return "written" if claim.has_letter and settlement.state is State.PENDING else None

@@ -1,0 +1,82 @@
+"""Looks after what lanes hold and what they leave behind: renews leases, writes dead letters that could not be written.
+
+One thread, which sleeps nearly always.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from glycanbridge.dead_letters import DeadLetter, DeadLetters
+from glycanbridge.delivery import State
+from glycanbridge.destinations import Destinations
+from glycanbridge.errors import DeadLetterError, JournalUnavailable, without_text
+from glycanbridge.journal import Journal
+
+log = logging.getLogger(__name__)
+
+LETTERS_EVERY_S = 30.0
+LONGEST_NAP_S = 20.0
+
+
+class Keeper:
+    """Keeps leases alive, and the directory of dead letters in step with the journal."""
+
+    def __init__(self, *, journal: Journal, destinations: Destinations, dead_letters: DeadLetters) -> None:
+        self._journal = journal
+        self._destinations = destinations
+        self._dead_letters = dead_letters
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Let it run."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let it end. Leases are renewed no longer: stop the lanes first."""
+        self._stopping.set()
+        self._thread.join()
+
+    def write_owed_letters(self) -> None:
+        """Write the dead letters that could not be written when their deliveries died."""
+        for owed in self._journal.owed_letters():
+            destination = self._destinations.get(owed.delivery.destination)
+            plugin = destination.settings.plugin if destination else ""
+            try:
+                self._dead_letters.bury(owed.delivery, plugin=plugin, reason=owed.reason)
+            except DeadLetterError as error:
+                log.error(str(error), extra={"delivery": owed.delivery.id})  # noqa: TRY400
+                return  # so will the others
+            self._journal.letter_written(owed.delivery)
+
+    def remove_settled_letters(self) -> None:
+        """Remove the dead letters of what was delivered after all, just before the process was killed."""
+        for letter in self._dead_letters.letters():
+            if isinstance(letter, DeadLetter) and letter.event_id is not None:
+                rows = self._journal.deliveries_of(letter.event_id)
+                if any(row.destination == letter.destination and row.state is State.DELIVERED for row in rows):
+                    self._dead_letters.remove(letter)
+
+    def _run(self) -> None:
+        shortest_lease_s = min((each.terms.lease_s for each in self._destinations.values()), default=LONGEST_NAP_S)
+        nap_s = min(shortest_lease_s / 3, LONGEST_NAP_S)
+        letters_at = time.monotonic()
+        self._whatever_happens(self.remove_settled_letters)
+        while not self._stopping.is_set():
+            self._whatever_happens(self._journal.renew)
+            if time.monotonic() >= letters_at:
+                self._whatever_happens(self.write_owed_letters)
+                letters_at = time.monotonic() + LETTERS_EVERY_S
+            self._stopping.wait(nap_s)
+
+    def _whatever_happens(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (DeadLetterError, JournalUnavailable) as error:
+            log.warning("looked after later: %s", error)
+        except Exception as error:
+            log.error("the keeper failed and goes on: %s", without_text(error))  # noqa: TRY400

@@ -1,0 +1,66 @@
+"""The circuit: opens after failures in a row, grows its waits, closes step by step."""
+
+from __future__ import annotations
+
+import pytest
+
+from glycanbridge.circuit import Brake, Circuit
+from glycanbridge.delivery import Result
+
+BRAKE = Brake(failures=3, first_wait_s=10, longest_wait_s=40)
+
+
+def after(circuit: Circuit, *results: Result, probe=False, now=1000) -> Circuit:
+    """The circuit after these results, all at one time."""
+    for result in results:
+        circuit = circuit.after(result, brake=BRAKE, probe=probe, now=now)
+    return circuit
+
+
+def test_it_opens_after_so_many_failures_in_a_row():
+    """A success in between begins the count anew; an unknown outcome is a failure, a permanent one is an answer."""
+    two = after(Circuit(), Result.TEMPORARY, Result.UNKNOWN)
+
+    assert (two.failures, two.open_since) == (2, None)
+    assert after(two, Result.TEMPORARY).open_since == 1000
+    for answer in (Result.DELIVERED, Result.PERMANENT):
+        assert after(two, answer) == Circuit()
+
+
+def test_what_was_under_way_when_it_opened_changes_nothing():
+    """Else a destination of many lanes would wait for an hour at once."""
+    opened = after(Circuit(), *[Result.TEMPORARY] * 3)
+
+    assert after(opened, Result.TEMPORARY) == opened
+
+
+def test_each_probe_that_fails_doubles_the_wait_up_to_a_limit():
+    """Since when it is open stays as it was."""
+    circuit, waits = after(Circuit(), *[Result.TEMPORARY] * 3), []
+    for now in range(2000, 7000, 1000):
+        circuit = after(circuit, Result.TEMPORARY, probe=True, now=now)
+        waits.append((circuit.probe_at - now) / 1000)
+
+    assert circuit.open_since == 1000
+    for wait, least in zip(waits, (20, 40, 40, 40, 40), strict=True):
+        assert least <= wait <= least + 1
+
+
+def test_it_closes_after_as_many_successes_as_it_had_failures_to_open():
+    """One after the other; a failure on the way opens it again at once."""
+    circuit = after(after(Circuit(), *[Result.TEMPORARY] * 3), *[Result.TEMPORARY] * 9, probe=True)
+
+    closing = after(circuit, Result.DELIVERED, probe=True, now=5000)
+    assert (closing.failures, closing.probe_at, closing.open_since) == (2, 5000, 1000)
+    assert after(closing, Result.TEMPORARY, probe=True, now=6000).probe_at > 6000 + 9000
+    assert after(closing, Result.DELIVERED, Result.DELIVERED, probe=True) == Circuit()
+
+
+@pytest.mark.parametrize("result", list(Result))
+def test_one_that_is_switched_off_never_opens(result):
+    """For far sides that must be tried whatever happens."""
+    circuit = Circuit()
+    for _ in range(100):
+        circuit = circuit.after(result, brake=Brake(failures=0), probe=False, now=1)
+
+    assert circuit.open_since is None

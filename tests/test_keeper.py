@@ -1,0 +1,82 @@
+"""What is looked after while lanes run: leases, and the directory of dead letters."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Taker, make_destination, make_lane
+from serving import SECRET, sample, until
+from test_journal import TERMS, new_event
+
+from glycanbridge import PermanentError
+from glycanbridge.destinations import Destinations
+from glycanbridge.errors import JournalUnavailable
+from glycanbridge.keeper import Keeper
+from glycanbridge.signature import sign
+
+
+@pytest.fixture
+def keeper(journal, dead_letters):
+    """A keeper that is not started."""
+    destinations = Destinations([make_destination("a", Taker(), timeout_s=0.1)])
+    return Keeper(journal=journal, destinations=destinations, dead_letters=dead_letters)
+
+
+def test_a_dead_letter_is_written_once_the_directory_is_back(make_bridge, keeper, dead_letters, caplog):
+    """An unwritable directory stops nothing: the delivery is dead in the journal meanwhile."""
+    dead_letters.directory.write_text("a file in the directory's place")
+    taker = Taker()
+    taker.raises = PermanentError("no such patient")
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+    bridge.accept(sample(), sign(sample(), SECRET))
+    bridge.deliver_next(make_lane(destination))
+
+    keeper.write_owed_letters()
+    assert "no dead letter can be written" in caplog.text
+    dead_letters.directory.unlink()
+    keeper.write_owed_letters()
+    keeper.write_owed_letters()
+
+    (letter,) = dead_letters.letters()
+    assert (letter.reason, letter.attempts, letter.plugin) == ("no such patient", 1, "taker")
+    assert letter.body == sample()
+    assert bridge.journal.owed_letters() == []
+
+
+def test_the_letter_of_what_was_delivered_just_before_a_kill_is_removed(make_bridge, keeper, dead_letters, taker):
+    """The journal knows that it was; others stay."""
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+    bridge.accept(sample(), sign(sample(), SECRET))
+    (claim,) = bridge.journal.claim("a", limit=1, terms=TERMS)
+    bridge.journal.release([claim])
+    dead_letters.bury(claim.delivery, plugin="taker", reason="away")
+    kept = dead_letters.quarantine(b"[]", reason="not an event")
+
+    keeper.remove_settled_letters()
+    assert len(list(dead_letters.letters())) == 2
+    bridge.deliver_next(make_lane(destination))
+    keeper.remove_settled_letters()
+
+    assert list(dead_letters.letters()) == [kept]
+
+
+def test_it_renews_what_lanes_hold_and_goes_on_whatever_happens(journal, keeper, monkeypatch, caplog):
+    """A journal that is away for a moment, a fault of the program's."""
+    journal.record(new_event())
+    journal.claim("a", limit=1, terms=TERMS)
+    trouble, renewed, renew = [JournalUnavailable("the disk is full"), ValueError("a fault")], [], journal.renew
+
+    def renew_or_fail():
+        if trouble:
+            raise trouble.pop()
+        renewed.append(renew())
+
+    monkeypatch.setattr(journal, "renew", renew_or_fail)
+    monkeypatch.setattr("glycanbridge.keeper.LONGEST_NAP_S", 0.01)
+    keeper.start()
+    until(lambda: len(renewed) > 2)
+    keeper.stop()
+
+    assert "looked after later" in caplog.text
+    assert "the keeper failed and goes on" in caplog.text

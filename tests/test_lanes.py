@@ -1,0 +1,100 @@
+"""A lane's batches: as large as a moment allows, and ended by the first failure."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from conftest import Taker, make_destination, make_lane
+from serving import SECRET, sample
+
+from glycanbridge import PermanentError, TemporaryError
+from glycanbridge.delivery import State
+from glycanbridge.journal import Filter
+from glycanbridge.lanes import BATCH_S, LARGEST_BATCH
+from glycanbridge.signature import sign
+
+
+@pytest.fixture
+def loaded(make_bridge):
+    """Makes a bridge with so many deliveries due, and a lane whose every attempt takes so long."""
+
+    def make(taker, count, *, each_s=0.0, **settings):
+        destination = make_destination("a", taker, **settings)
+        bridge = make_bridge(destination)
+        for number in range(count):
+            body = sample(timestamp=number)
+            bridge.accept(body, sign(body, SECRET))
+        return bridge, make_lane(destination, seconds=itertools.count(step=each_s).__next__)
+
+    return make
+
+
+def test_a_fast_destination_is_claimed_for_in_batches(loaded, taker):
+    """Twice as many each time, so that few disk syncs are needed; all of them are delivered, in order."""
+    bridge, lane = loaded(taker, 200)
+    sizes = []
+    while bridge.deliver_next(lane):
+        sizes.append(len(taker.taken) - sum(sizes))
+
+    assert sizes[:3] == [1, 2, 8]
+    assert max(sizes) == LARGEST_BATCH
+    times = [event.timestamp for event, _ in taker.taken]
+    assert times == sorted(times)
+    assert {row.state for row in bridge.journal.deliveries(Filter(limit=1000))} == {State.DELIVERED}
+
+
+def test_what_a_slow_destination_is_owed_is_left_for_other_lanes(loaded, taker):
+    """One at a time, however many there are."""
+    bridge, lane = loaded(taker, 5, each_s=BATCH_S)
+    for number in range(1, 6):
+        bridge.deliver_next(lane)
+        assert len(taker.taken) == number
+
+
+def test_where_a_crash_must_leave_no_doubt_one_is_claimed_at_a_time(loaded, taker):
+    """With `on_unknown: hold` a batch would put its neighbours in doubt."""
+    bridge, lane = loaded(taker, 5, on_unknown="hold")
+    for number in range(1, 6):
+        bridge.deliver_next(lane)
+        assert len(taker.taken) == number
+
+
+def test_the_first_failure_ends_the_batch_and_costs_the_others_nothing(loaded):
+    """A permanent one does not: somebody answered."""
+
+    class Breaking(Taker):
+        def _take(self, event, delivery):
+            number = event.timestamp.microsecond // 1000
+            self.raises = {20: PermanentError("no such patient"), 30: TemporaryError("away")}.get(number)
+            return super()._take(event, delivery)
+
+    breaking = Breaking()
+    bridge, lane = loaded(breaking, 100)
+    while not any(row.attempts and row.state is State.PENDING for row in bridge.journal.deliveries(Filter(limit=100))):
+        bridge.deliver_next(lane)
+
+    rows = bridge.journal.deliveries(Filter(limit=1000))
+    assert len(breaking.taken) == 31
+    assert [row.state for row in rows if row.attempts].count(State.DELIVERED) == 29
+    assert {row.attempts for row in rows if row.state is State.PENDING} == {0, 1}
+    assert lane.batch == 1
+
+
+def test_nothing_new_is_begun_once_the_bridge_stops(loaded):
+    """The rest of the batch is put back as it was."""
+
+    class Stopping(Taker):
+        def _take(self, event, delivery):
+            if len(self.taken) == 5:
+                lane.stopping.set()
+            return super()._take(event, delivery)
+
+    stopping = Stopping()
+    bridge, lane = loaded(stopping, 50)
+    while not lane.stopping.is_set():
+        bridge.deliver_next(lane)
+
+    assert len(stopping.taken) == 6
+    assert {row.attempts for row in bridge.journal.deliveries(Filter(state=State.PENDING, limit=99))} == {0}
+    assert bridge.journal.deliveries(Filter(state=State.RUNNING)) == []

@@ -1,0 +1,193 @@
+"""What a person sends again: dead letters, also without a journal, past events, deliveries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import Taker, make_destination, make_lane
+from serving import SECRET, sample
+
+from glycanbridge import PermanentError
+from glycanbridge.delivery import State
+from glycanbridge.destinations import Destinations
+from glycanbridge.errors import DeadLetterError, ParseError
+from glycanbridge.journal import Filter
+from glycanbridge.replays import chosen_deliveries, chosen_events, discard_letter, replay_letter
+from glycanbridge.signature import sign
+
+
+@pytest.fixture
+def dead(make_bridge, dead_letters):
+    """A bridge with one dead delivery and its dead letter; the plugin is well again."""
+    taker = Taker()
+    taker.raises = PermanentError("no such patient")
+    destination = make_destination("a", taker)
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    bridge.accept(sample(), sign(sample(), SECRET))
+    bridge.deliver_next(lane)
+    taker.raises = None
+    (letter,) = dead_letters.letters()
+    return bridge, lane, letter
+
+
+def replay(letter, bridge, dead_letters, *, journal=None) -> str:
+    """Send a dead letter again."""
+    journal = journal or bridge.journal
+    return replay_letter(
+        letter, journal=journal, destinations=bridge.destinations, dead_letters=dead_letters, who="ana"
+    )
+
+
+def test_a_dead_letter_is_delivered_and_then_its_file_goes(dead, dead_letters):
+    """Not before; and a second replay finds that it was delivered."""
+    bridge, lane, letter = dead
+
+    assert replay(letter, bridge, dead_letters) == "is due now"
+    assert len(list(dead_letters.letters())) == 1
+    bridge.deliver_next(lane)
+
+    assert list(dead_letters.letters()) == []
+    (row,) = bridge.journal.deliveries(Filter())
+    assert (row.state, row.attempts) == (State.DELIVERED, 2)
+    dead_letters._write(letter)
+    assert "delivered already" in replay(letter, bridge, dead_letters)
+    assert list(dead_letters.letters()) == []
+    assert bridge.deliver_next(lane) is False
+
+
+def test_one_that_dies_again_has_the_same_letter(dead, dead_letters):
+    """With what was said last."""
+    bridge, _, letter = dead
+    replay(letter, bridge, dead_letters)
+    taker = Taker()
+    taker.raises = PermanentError("still no such patient")
+    bridge.deliver_next(make_lane(make_destination("a", taker)))
+
+    (again,) = dead_letters.letters()
+    assert (again.id, again.reason, again.attempts) == (letter.id, "still no such patient", 2)
+
+
+def test_a_dead_letter_is_enough_when_the_journal_is_gone(dead, dead_letters, tmp_path, clock):
+    """The event is recorded from it, as it was received, and owed to that destination alone."""
+    bridge, lane, letter = dead
+    bridge.journal.close()
+    for file in tmp_path.glob("journal.db*"):
+        file.unlink()
+    clock.turn(1000)
+    journal = type(bridge.journal)(tmp_path / "journal.db", clock=clock, steady=clock.steady)
+    bridge.journal = journal
+    bridge.destinations = Destinations([lane.destination, make_destination("b", Taker())])
+
+    assert replay(letter, bridge, dead_letters) == "is due now"
+    (event,) = journal.events(Filter())
+    assert (event.id, event.received_at, event.body) == (letter.event_id, clock.ms - 1_000_000, sample())
+    assert [row.destination for row in journal.deliveries(Filter())] == ["a"]
+    bridge.deliver_next(lane)
+
+    assert list(dead_letters.letters()) == []
+    journal.close()
+
+
+def test_a_body_that_was_changed_by_hand_is_not_sent(dead, dead_letters, tmp_path, clock):
+    """A report of somebody else under this one's name must reach nobody."""
+    bridge, _, _ = dead
+    (file,) = dead_letters.directory.iterdir()
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {"body": told["body"].replace("patient_123", "patient_124"), "event_id": "e9"}))
+    (changed,) = dead_letters.letters()
+
+    with pytest.raises(DeadLetterError, match="its body is not that of the event e9"):
+        replay(changed, bridge, dead_letters)
+    assert len(bridge.journal.events(Filter())) == 1
+
+
+def test_a_letter_whose_destination_is_gone_waits_for_it(dead, dead_letters):
+    """It is owed, and says so."""
+    bridge, _, letter = dead
+    bridge.destinations = Destinations([])
+
+    assert replay(letter, bridge, dead_letters) == "waits: a is not in bridge.yaml"
+    assert bridge.journal.deliveries(Filter())[0].state is State.PENDING
+
+
+def test_a_quarantined_body_becomes_an_ordinary_event_once_it_is_understood(make_bridge, dead_letters, monkeypatch):
+    """After an upgrade, say; owed to whoever takes it, as if it had come then."""
+    bridge = make_bridge(make_destination("a", Taker()))
+    with monkeypatch.context() as patch:
+
+        def not_yet(_body):
+            raise ParseError("unknown event type")
+
+        patch.setattr("glycanbridge.bridge.parse", not_yet)
+        bridge.accept(sample(), sign(sample(), SECRET))
+    (letter,) = dead_letters.letters()
+
+    told = replay(letter, bridge, dead_letters)
+
+    (event,) = bridge.journal.events(Filter())
+    assert told == f"is the event {event.id}, owed to a"
+    assert list(dead_letters.letters()) == []
+    assert [done.what for done in bridge.journal.history(letter.id)] == ["replay"]
+    dead_letters._write(letter)
+    assert "was there already" in replay(letter, bridge, dead_letters)
+
+
+def test_one_that_is_still_not_understood_stays(make_bridge, dead_letters):
+    """Untouched."""
+    bridge = make_bridge()
+    bridge.accept(b"[]", sign(b"[]", SECRET))
+    (letter,) = dead_letters.letters()
+
+    with pytest.raises(ParseError):
+        replay(letter, bridge, dead_letters)
+    assert list(dead_letters.letters()) == [letter]
+
+
+def test_a_discarded_letter_is_gone_and_it_is_known_who_did_it(dead, dead_letters):
+    """Both kinds; the delivery stays dead, and its letter is not written again."""
+    bridge, _, _ = dead
+    bridge.accept(b"[]", sign(b"[]", SECRET))
+
+    for each in list(dead_letters.letters()):
+        discard_letter(each, journal=bridge.journal, dead_letters=dead_letters, who="ana", reason="a test")
+
+    assert list(dead_letters.letters()) == []
+    (row,) = bridge.journal.deliveries(Filter())
+    assert (row.state, row.last_error) == (State.DEAD, "discarded by ana: a test")
+    assert bridge.journal.owed_letters() == []
+    assert [done.reason for done in bridge.journal.history(row.id)] == ["a test"]
+
+
+def test_a_destination_that_came_later_is_given_the_past_that_it_takes(make_bridge, clock):
+    """Its events and practices hold as ever: nothing reaches the wrong place."""
+    bridge = make_bridge()
+    for number, event_type in enumerate(("kit-received", "report-ready", "order-status-changed")):
+        for practice in ("p1", "p2"):
+            body = sample(event_type, timestamp=number, data={"practiceId": practice})
+            bridge.accept(body, sign(body, SECRET))
+        clock.turn(60)
+    late = Destinations([make_destination("late", Taker(), practices=("p2",)), make_destination("b", Taker())])
+
+    def chosen(**which) -> list[str]:
+        found = chosen_events(Filter(**which), ["late"], questions=bridge.journal, destinations=late)
+        types = {row.id: row.type for row in bridge.journal.events(Filter())}
+        return [types[each.event_id] for each in found]
+
+    assert chosen() == ["kit-received", "report-ready"]
+    assert chosen(type="report-ready") == chosen(since=clock.ms - 120_000) == ["report-ready"]
+    everything = chosen_events(Filter(), ["late", "b"], questions=bridge.journal, destinations=late)
+    assert len(everything) == 6
+    assert bridge.journal.replay(everything, who="ana") == 6
+    assert {row.destination for row in bridge.journal.deliveries(Filter())} == {"late", "b"}
+
+
+def test_dead_deliveries_are_chosen_unless_another_state_is_asked_for(dead):
+    """By destination, and by what the event is."""
+    bridge, _, _ = dead
+
+    def chosen(**which) -> int:
+        return len(chosen_deliveries(Filter(**which), questions=bridge.journal, destinations=bridge.destinations))
+
+    assert (chosen(), chosen(destination="a"), chosen(kit="KIT001234"), chosen(type="report-ready")) == (1, 1, 1, 1)
+    assert (chosen(destination="b"), chosen(kit="K"), chosen(state=State.PENDING)) == (0, 0, 0)

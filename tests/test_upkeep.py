@@ -1,0 +1,121 @@
+"""The journal's file: what is damaged in it is found, and a copy is one of a single moment."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from contextlib import closing
+
+import apsw
+import pytest
+from test_journal import TERMS, new_event
+
+from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable
+from glycanbridge.journal import Filter
+from glycanbridge.journals import open_by_hand, open_file, open_questions
+
+
+@pytest.fixture
+def url(journal, tmp_path):
+    """A journal with some events, which is being served."""
+    for number in range(50):
+        journal.record(new_event(timestamp=number))
+    return f"sqlite:///{tmp_path}/journal.db"
+
+
+def test_a_whole_journal_is_said_to_be_whole_while_it_is_served(url):
+    """And how much is in it."""
+    with closing(open_file(url)) as file:
+        assert file.check() == []
+        assert file.counted() == "50 events, 50 pending deliveries"
+
+
+def test_a_byte_that_was_flipped_in_any_body_is_found(url, tmp_path):
+    """SQLite's own check sees nothing of it: each body is held against its digest."""
+    connection = apsw.Connection(str(tmp_path / "journal.db"))
+    for row in range(1, 51):
+        body = bytearray(connection.execute("SELECT body FROM events WHERE id = ?", (row,)).get)
+        body[(body.index(b"KIT001234") + row % 9)] ^= 1
+        connection.execute("UPDATE events SET body = ? WHERE id = ?", (bytes(body), row))
+    assert connection.pragma("integrity_check") == "ok"
+    connection.close()
+
+    with closing(open_file(url)) as file:
+        problems = file.check()
+
+    assert len(problems) == 50
+    assert all("is not what was signed" in each for each in problems)
+
+
+def test_damaged_pages_are_told_and_not_fatal(journal, url, tmp_path):
+    """Whatever stands there."""
+    journal.close()
+    path = tmp_path / "journal.db"
+    data = bytearray(path.read_bytes())
+    for place in range(8192, len(data), 4096):
+        data[place : place + 64] = b"\xff" * 64
+    path.write_bytes(data)
+
+    with closing(open_file(url)) as file:
+        assert file.check() != []
+
+
+def test_a_copy_that_is_made_while_events_come_is_whole_and_has_all_that_came_before(journal, url, tmp_path):
+    """It can be put in the journal's place."""
+    stopping, target = threading.Event(), tmp_path / "copy.db"
+
+    def go_on():
+        number = 1000
+        while not stopping.is_set():
+            journal.record(new_event(timestamp=number))
+            number += 1
+
+    sender = threading.Thread(target=go_on)
+    sender.start()
+    try:
+        with closing(open_file(url)) as file:
+            file.back_up(target)
+            with pytest.raises(JournalError, match="there is a file already"):
+                file.back_up(target)
+    finally:
+        stopping.set()
+        sender.join()
+
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir() if "partial" in each.name] == []
+    with closing(open_file(f"sqlite:///{target}")) as copy:
+        assert copy.check() == []
+    with closing(open_questions(f"sqlite:///{target}")) as questions:
+        assert {row.timestamp for row in questions.events(Filter(limit=10_000))} >= set(range(50))
+    with closing(open_by_hand(f"sqlite:///{target}")) as restored:
+        assert len(restored.claim("a", limit=50, terms=TERMS)) == 50
+
+
+def test_a_copy_that_cannot_be_made_leaves_nothing_behind(url, tmp_path):
+    """Say in a folder that is not there."""
+    with closing(open_file(url)) as file, pytest.raises(JournalUnavailable, match="No such file"):
+        file.back_up(tmp_path / "nowhere" / "copy.db")
+
+
+def test_room_is_given_back_and_only_while_nobody_serves(journal, url, tmp_path):
+    """A vacuum holds the file for long."""
+    with closing(open_file(url)) as file:
+        for refused in (file.vacuum, file.migrate):
+            with pytest.raises(JournalUnavailable, match="a bridge serves"):
+                refused()
+        journal.close()
+        connection = apsw.Connection(str(tmp_path / "journal.db"))
+        connection.execute("CREATE TABLE filler AS SELECT zeroblob(1000000) AS x")
+        connection.execute("DROP TABLE filler")
+        connection.close()
+        before, after = file.vacuum()
+        assert after < before - 900_000
+        assert file.migrate() == (2, 2)
+        assert file.check() == []
+
+
+def test_there_is_nothing_to_look_after_before_the_first_start(tmp_path):
+    """And nothing is made by looking."""
+    with pytest.raises(JournalMissing, match="glycanbridge serve"):
+        open_file(f"sqlite:///{tmp_path}/journal.db")
+    assert list(tmp_path.iterdir()) == []
