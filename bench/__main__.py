@@ -19,7 +19,7 @@ def main() -> int:
     """The exit status: 0; 1 if something was lost or did not run; 130 after Ctrl-C."""
     arguments = _parser().parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         return _run(_plan(arguments), arguments.json)
     except Failed as error:
@@ -81,7 +81,8 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(_count(each) for each in text.split(","))
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """A signal handler: end as after Ctrl-C, so that every subprocess is ended and every folder removed."""
     raise KeyboardInterrupt
 
 

@@ -1,9 +1,11 @@
-"""Distinct report-ready events as whole HTTP requests, signed and ready to send."""
+"""Distinct report-ready events: their bodies, and whole HTTP requests, signed and ready to send."""
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import resources
+from typing import Any
 
 from glycanbridge.signature import HEADER, sign
 
@@ -18,16 +20,26 @@ def report_id(number: int) -> str:
     return f"report_{number:08}"
 
 
+def body(number: int) -> bytes:
+    """Event `number`: the vendor's sample with a timestamp and `reportId` of its own."""
+    sample = _sample()
+    data = sample["data"] | {"reportId": report_id(number)}
+    return json.dumps(
+        sample | {"timestamp": sample["timestamp"] + number, "data": data}, separators=(",", ":")
+    ).encode()
+
+
 def signed_requests(count: int, *, host: str, path: str, secret: str) -> list[bytes]:
-    """Requests 0 to `count` - 1: the vendor's sample, each with a timestamp and `reportId` of its own."""
-    sample = resources.files("glycanbridge") / "samples" / "report-ready.json"
-    event = json.loads(sample.read_bytes())
-    first = event["timestamp"]
+    """Requests with the events 0 to `count` - 1."""
     requests = []
-    for number in range(count):
-        event["timestamp"] = first + number
-        event["data"]["reportId"] = report_id(number)
-        body = json.dumps(event, separators=(",", ":")).encode()
-        head = _HEAD.format(path=path, host=host, length=len(body), signature=sign(body, secret))
-        requests.append(head.encode() + body)
+    for content in map(body, range(count)):
+        head = _HEAD.format(path=path, host=host, length=len(content), signature=sign(content, secret))
+        requests.append(head.encode() + content)
     return requests
+
+
+@cache
+def _sample() -> dict[str, Any]:
+    text = (resources.files("glycanbridge") / "samples" / "report-ready.json").read_bytes()
+    sample: dict[str, Any] = json.loads(text)
+    return sample

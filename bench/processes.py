@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -43,11 +43,13 @@ def cores(*, free: bool) -> Cores:
 
 
 @contextmanager
-def running(module: str, *arguments: str, core: int | None, errors: Path) -> Iterator[Process]:
+def running(
+    module: str, *arguments: str, core: int | None, errors: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[Process]:
     """`python -m module arguments` from the repository's root, its stderr added to the file `errors`; ended after."""
     with errors.open("ab") as stderr, _on(core):
         command = [sys.executable, "-m", module, *arguments]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environ)
     with process:
         try:
             yield process
@@ -56,9 +58,16 @@ def running(module: str, *arguments: str, core: int | None, errors: Path) -> Ite
 
 
 @contextmanager
-def serving(module: str, arguments: Sequence[str], *, core: int | None, errors: Path) -> Iterator[tuple[Process, str]]:
+def serving(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    core: int | None,
+    errors: Path,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[tuple[Process, str]]:
     """A server that runs, and its URL. Raises `Failed` with what it wrote to stderr if it does not come to listen."""
-    with running(module, *arguments, core=core, errors=errors) as process:
+    with running(module, *arguments, core=core, errors=errors, environ=environ) as process:
         if process.stdout is None:
             raise Failed(f"{module}: no stdout")
         line = process.stdout.readline().strip()
