@@ -1,0 +1,195 @@
+"""`python -m bench.crashes`: kill the server again and again under load, then compare what was told with what came.
+
+Each life of the server ends by SIGKILL, some moments after it listens or has first answered. After the last one it is
+left alone until it owes nothing. Exit 1 if an event that was answered 200 did not come to every destination, or if
+anything else of what `bench.promise` says was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.__main__ import interrupt
+from bench.folder import Folder, folder
+from bench.load import ANSWER_S
+from bench.processes import ROOT, Failed, Process, serving
+from bench.promise import Counts, broken, counted, unrest
+from bench.receipts import received
+from bench.senders import Senders
+from glycanbridge.journals import open_questions
+
+CONNECTIONS = 4
+LANES = 2
+BATCH = 1
+"""Deliveries that a lane claims at once."""
+LIVES_S = (0.020, 0.250)
+"""The shortest and the longest life under load."""
+PAUSES_S = (0.0, 0.05)
+"""Between two events of one connection: in every second life or so the lanes have room to catch up."""
+STUCK_S = 90.0
+"""When nothing at all is settled for so long in the end, something hangs: the longest wait of a rescue is 60 s."""
+
+_DESTINATION = """\
+  {name}:
+    plugin: receipts
+    lanes: {lanes}
+    retry:
+      schedule_s: [{waits}]
+    settings:
+      file: {name}.txt
+      before_ms: {before_ms}
+      after_ms: {after_ms}
+"""
+_ENTRY_POINT = "[glycanbridge]\nreceipts = bench.receipts:Receipts\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done to the server."""
+
+    kills: int
+    seed: int
+    """Of the moments of the kills; what the server was doing just then is its own affair."""
+    slow_ms: int = 2
+    """How long the slow destination takes before, and again after, it writes its receipt."""
+    after_kill: Callable[[Path], None] = lambda _journal: None
+    """What is done to the journal between two lives: nothing, unless somebody doubts that a loss would be seen."""
+    within: Path | None = None
+    """Where the temporary folder is made; `None`: the system's place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What came of it."""
+
+    kills: int
+    seconds: float
+    """All of it, the last rest too."""
+    deliveries_per_s: float
+    counts: dict[str, Counts]
+    """By destination."""
+    broken: list[str]
+    """What of the promise was not kept, a line each."""
+
+
+def crash(plan: Plan) -> Report:
+    """Kill and restart as planned, let the server come to rest, compare. Raises `Failed` if it does not run or rest."""
+    rng, started = random.Random(plan.seed), time.monotonic()
+    with folder(plan.within, destinations=0) as made:
+        holds_ms = {"fast": 0, "slow": plan.slow_ms}
+        environ = _equip(made, holds_ms)
+        senders = Senders(connections=CONNECTIONS, secret=made.secret.read_text(encoding="utf-8"))
+        for _ in range(plan.kills):
+            with _served(made, environ) as (process, url):
+                senders.start(url, pause_s=rng.choice(PAUSES_S))
+                if rng.random() < 0.5:
+                    senders.answered.wait(ANSWER_S)
+                time.sleep(rng.uniform(*LIVES_S))
+                process.kill()
+                process.wait()
+            senders.join()
+            plan.after_kill(made.journal)
+        with _served(made, environ):
+            _rest(made.journal)
+        return _report(plan, made, senders, destinations=list(holds_ms), seconds=time.monotonic() - started)
+
+
+def as_text(report: Report) -> str:
+    """A table, and what was broken."""
+    rows = [("destination", *Counts._fields), *((name, *map(str, each)) for name, each in report.counts.items())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    told = f"{report.kills} kills, {report.seconds:.1f} s, {report.deliveries_per_s:.0f} deliveries/s"
+    return "\n".join([*lines, told, *(f"BROKEN: {each}" for each in report.broken)])
+
+
+def _equip(made: Folder, holds_ms: dict[str, int]) -> dict[str, str]:
+    """Install the plugin, add the destinations; the environment to serve in."""
+    packages = made.bridge_yaml.with_name("packages")
+    metadata = packages / "bench_receipts-1.0.dist-info"  # what pip leaves of a package that it installs in place
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-receipts\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(_ENTRY_POINT, encoding="utf-8")
+    waits = ", ".join(["0.1"] * 99)  # nothing is to be given up, however often it is cut off
+    with made.bridge_yaml.open("a", encoding="utf-8") as file:
+        file.write("destinations:\n")
+        for name, each_ms in holds_ms.items():
+            file.write(_DESTINATION.format(name=name, lanes=LANES, waits=waits, before_ms=each_ms, after_ms=each_ms))
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
+
+
+@contextmanager
+def _served(made: Folder, environ: dict[str, str]) -> Iterator[tuple[Process, str]]:
+    arguments = ("serve", "-c", str(made.bridge_yaml))
+    with serving("glycanbridge", arguments, core=None, errors=made.errors, environ=environ) as served:
+        yield served
+
+
+def _rest(journal: Path) -> None:
+    """Return when nothing is owed any more, but for what is dead."""
+    with closing(open_questions(f"sqlite:///{journal}")) as questions:
+        left, changed = -1, time.monotonic()
+        while left:
+            now_left = sum(each.pending + each.running for each in questions.owed())
+            if now_left != left:
+                left, changed = now_left, time.monotonic()
+            elif time.monotonic() - changed > STUCK_S:
+                raise Failed(f"{left} deliveries hang")
+            time.sleep(0.05)
+
+
+def _report(plan: Plan, made: Folder, senders: Senders, *, destinations: list[str], seconds: float) -> Report:
+    receipts = {name: received(made.bridge_yaml.with_name(f"{name}.txt")) for name in destinations}
+    counts = {
+        name: counted(senders.attempted, senders.acknowledged, [each.report_id for each in got])
+        for name, got in receipts.items()
+    }
+    most = plan.kills * LANES * BATCH
+    told = [
+        f"{name}: {each}"
+        for name in destinations
+        for each in broken(counts[name], receipts[name], made.journal, most_repeats=most)
+    ]
+    return Report(
+        kills=plan.kills,
+        seconds=seconds,
+        deliveries_per_s=sum(map(len, receipts.values())) / seconds,
+        counts=counts,
+        broken=told + unrest(made.journal, destinations=len(destinations)),
+    )
+
+
+def main() -> int:
+    """The exit status: 0; 1 if the promise was broken or the server did not run; 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m bench.crashes", description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help="(100)")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="N", help="as printed before")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where to make the journal")
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
+    print(f"--kills {arguments.kills} --seed {arguments.seed}")
+    try:
+        report = crash(Plan(kills=arguments.kills, seed=arguments.seed, within=arguments.folder))
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(as_text(report))
+    return 1 if report.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
