@@ -23,11 +23,15 @@ from bench.__main__ import interrupt
 from bench.folder import Folder, folder
 from bench.load import ANSWER_S
 from bench.processes import ROOT, Failed, Process, serving
-from bench.promise import Counts, broken, counted, unrest
+from bench.promise import Attempt, Counts, broken, counted, unexplained, unrest
 from bench.receipts import received
 from bench.senders import Senders
+from glycanbridge.delivery import State
+from glycanbridge.journal import Filter
 from glycanbridge.journals import open_questions
 
+HOLDS_MS = {"fast": 0, "slow": 2}
+"""The destinations, and how long each takes before, and again after, it writes its receipt."""
 CONNECTIONS = 4
 LANES = 2
 BATCH = 1
@@ -60,8 +64,6 @@ class Plan:
     kills: int
     seed: int
     """Of the moments of the kills; what the server was doing just then is its own affair."""
-    slow_ms: int = 2
-    """How long the slow destination takes before, and again after, it writes its receipt."""
     after_kill: Callable[[Path], None] = lambda _journal: None
     """What is done to the journal between two lives: nothing, unless somebody doubts that a loss would be seen."""
     within: Path | None = None
@@ -76,6 +78,8 @@ class Report:
     seconds: float
     """All of it, the last rest too."""
     deliveries_per_s: float
+    cut_off: int
+    """Attempts that were in flight at a kill."""
     counts: dict[str, Counts]
     """By destination."""
     broken: list[str]
@@ -86,9 +90,9 @@ def crash(plan: Plan) -> Report:
     """Kill and restart as planned, let the server come to rest, compare. Raises `Failed` if it does not run or rest."""
     rng, started = random.Random(plan.seed), time.monotonic()
     with folder(plan.within, destinations=0) as made:
-        holds_ms = {"fast": 0, "slow": plan.slow_ms}
-        environ = _equip(made, holds_ms)
+        environ = _equip(made)
         senders = Senders(connections=CONNECTIONS, secret=made.secret.read_text(encoding="utf-8"))
+        in_flight: set[Attempt] = set()
         for _ in range(plan.kills):
             with _served(made, environ) as (process, url):
                 senders.start(url, pause_s=rng.choice(PAUSES_S))
@@ -98,10 +102,11 @@ def crash(plan: Plan) -> Report:
                 process.kill()
                 process.wait()
             senders.join()
+            in_flight |= _running(made.journal)
             plan.after_kill(made.journal)
         with _served(made, environ):
             _rest(made.journal)
-        return _report(plan, made, senders, destinations=list(holds_ms), seconds=time.monotonic() - started)
+        return _report(plan, made, senders, in_flight, seconds=time.monotonic() - started)
 
 
 def as_text(report: Report) -> str:
@@ -109,11 +114,12 @@ def as_text(report: Report) -> str:
     rows = [("destination", *Counts._fields), *((name, *map(str, each)) for name, each in report.counts.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    told = f"{report.kills} kills, {report.seconds:.1f} s, {report.deliveries_per_s:.0f} deliveries/s"
-    return "\n".join([*lines, told, *(f"BROKEN: {each}" for each in report.broken)])
+    told = f"{report.kills} kills cut off {report.cut_off} attempts"
+    took = f"{report.seconds:.1f} s, {report.deliveries_per_s:.0f} deliveries/s"
+    return "\n".join([*lines, f"{told}; {took}", *(f"BROKEN: {each}" for each in report.broken)])
 
 
-def _equip(made: Folder, holds_ms: dict[str, int]) -> dict[str, str]:
+def _equip(made: Folder) -> dict[str, str]:
     """Install the plugin, add the destinations; the environment to serve in."""
     packages = made.bridge_yaml.with_name("packages")
     metadata = packages / "bench_receipts-1.0.dist-info"  # what pip leaves of a package that it installs in place
@@ -123,7 +129,7 @@ def _equip(made: Folder, holds_ms: dict[str, int]) -> dict[str, str]:
     waits = ", ".join(["0.1"] * 99)  # nothing is to be given up, however often it is cut off
     with made.bridge_yaml.open("a", encoding="utf-8") as file:
         file.write("destinations:\n")
-        for name, each_ms in holds_ms.items():
+        for name, each_ms in HOLDS_MS.items():
             file.write(_DESTINATION.format(name=name, lanes=LANES, waits=waits, before_ms=each_ms, after_ms=each_ms))
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
 
@@ -133,6 +139,12 @@ def _served(made: Folder, environ: dict[str, str]) -> Iterator[tuple[Process, st
     arguments = ("serve", "-c", str(made.bridge_yaml))
     with serving("glycanbridge", arguments, core=None, errors=made.errors, environ=environ) as served:
         yield served
+
+
+def _running(journal: Path) -> set[Attempt]:
+    """The attempts that the journal of a dead server holds as running."""
+    with closing(open_questions(f"sqlite:///{journal}")) as questions:
+        return {(each.id, each.attempts) for each in questions.deliveries(Filter(state=State.RUNNING, limit=1_000_000))}
 
 
 def _rest(journal: Path) -> None:
@@ -148,24 +160,25 @@ def _rest(journal: Path) -> None:
             time.sleep(0.05)
 
 
-def _report(plan: Plan, made: Folder, senders: Senders, *, destinations: list[str], seconds: float) -> Report:
-    receipts = {name: received(made.bridge_yaml.with_name(f"{name}.txt")) for name in destinations}
+def _report(plan: Plan, made: Folder, senders: Senders, in_flight: set[Attempt], *, seconds: float) -> Report:
+    receipts = {name: received(made.bridge_yaml.with_name(f"{name}.txt")) for name in HOLDS_MS}
     counts = {
         name: counted(senders.attempted, senders.acknowledged, [each.report_id for each in got])
         for name, got in receipts.items()
     }
-    most = plan.kills * LANES * BATCH
-    told = [
-        f"{name}: {each}"
-        for name in destinations
-        for each in broken(counts[name], receipts[name], made.journal, most_repeats=most)
-    ]
+    told = unrest(made.journal, destinations=len(HOLDS_MS))
+    with closing(open_questions(f"sqlite:///{made.journal}")) as questions:
+        for name, got in receipts.items():
+            repeated = unexplained(got, questions.attempts, in_flight)
+            found = broken(counts[name], repeated, most_repeats=plan.kills * LANES * BATCH)
+            told += [f"{name}: {each}" for each in found]
     return Report(
         kills=plan.kills,
         seconds=seconds,
         deliveries_per_s=sum(map(len, receipts.values())) / seconds,
+        cut_off=len(in_flight),
         counts=counts,
-        broken=told + unrest(made.journal, destinations=len(destinations)),
+        broken=told,
     )
 
 

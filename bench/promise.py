@@ -6,7 +6,7 @@ is delivered once more was being delivered when the process was killed.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing
@@ -20,6 +20,10 @@ from glycanbridge.journal import AttemptRow
 from glycanbridge.journals import open_questions
 
 _INCOMPLETE = "SELECT count(*) FROM events e WHERE (SELECT count(*) FROM deliveries d WHERE d.event = e.id) <> ?"
+
+
+Attempt = tuple[str, int]
+"""One attempt: the delivery's id, and the attempt's number."""
 
 
 class Counts(NamedTuple):
@@ -62,23 +66,40 @@ def cut_off(attempts: Sequence[AttemptRow]) -> int:
     return max((each.number for each in attempts), default=0) - len(ended)
 
 
-def unexplained(received: Iterable[Receipt], attempts: Callable[[str], Sequence[AttemptRow]]) -> list[str]:
-    """The deliveries, by id, that were made more often than their attempts that were cut off explain."""
-    times = Counter(each.delivery_id for each in received)
-    return [each for each, count in times.items() if count > 1 and count - 1 > cut_off(attempts(each))]
+def unexplained(
+    received: Iterable[Receipt], attempts: Callable[[str], Sequence[AttemptRow]], in_flight: AbstractSet[Attempt]
+) -> list[str]:
+    """The deliveries, by id, that were made once more, and not because of a kill.
+
+    All receipts but one must be of attempts that were in flight at a kill, and the journal must have seen so many end
+    without an outcome.
+    """
+    made: defaultdict[str, list[int]] = defaultdict(list)
+    for each in received:
+        made[each.delivery_id].append(each.attempt)
+    return [
+        delivery_id
+        for delivery_id, numbers in made.items()
+        if len(numbers) > 1
+        and (
+            len([each for each in numbers if (delivery_id, each) not in in_flight]) > 1
+            or len(numbers) - 1 > cut_off(attempts(delivery_id))
+        )
+    ]
 
 
-def broken(counts: Counts, received: Sequence[Receipt], journal: Path, *, most_repeats: int) -> list[str]:
-    """What of the promise one destination's receipts break, a line each. `most_repeats`: all that kills can explain."""
-    with closing(open_questions(f"sqlite:///{journal}")) as questions:
-        odd = unexplained(received, questions.attempts)
+def broken(counts: Counts, repeated: Sequence[str], *, most_repeats: int) -> list[str]:
+    """What of the promise one destination's counts break, a line each.
+
+    `repeated`: what `unexplained` found; `most_repeats`: all that the kills can explain.
+    """
     told = []
     if counts.lost:
         told.append(f"{counts.lost} events were answered 200 and not delivered")
     if counts.unexpected:
         told.append(f"{counts.unexpected} events were delivered and never sent")
-    if odd:
-        told.append(f"{len(odd)} deliveries were repeated without having been cut off, such as {odd[0]}")
+    if repeated:
+        told.append(f"{len(repeated)} deliveries were repeated without having been cut off, such as {repeated[0]}")
     if counts.duplicated > most_repeats:
         told.append(f"{counts.duplicated} repeats, and the kills explain {most_repeats} at the most")
     return told
@@ -87,7 +108,7 @@ def broken(counts: Counts, received: Sequence[Receipt], journal: Path, *, most_r
 def unrest(journal: Path, *, destinations: int) -> list[str]:
     """What is wrong with a journal that has come to rest, a line each."""
     with closing(apsw.Connection(str(journal), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-        integrity = str(connection.execute("PRAGMA integrity_check").get)
+        integrity = str(connection.execute("PRAGMA integrity_check(1)").get)
         incomplete = connection.execute(_INCOMPLETE, (destinations,)).get
     with closing(open_questions(f"sqlite:///{journal}")) as questions:
         owed = questions.owed()
