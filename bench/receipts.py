@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from glycanbridge import LocalPath, ReportReady, hookimpl
-from glycanbridge.delivery import Delivery
+from glycanbridge import Delivery, LocalPath, ReportReady, hookimpl
 
 LINE_BYTES = 128
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from contextlib import closing
@@ -69,8 +70,7 @@ def test_the_harness_sees_a_journal_that_is_spoilt_between_two_lives(tmp_path, s
     """A harness that cannot fail proves nothing."""
     report = crash(Plan(kills=3, seed=SEED, after_kill=spoil, within=tmp_path))
 
-    with pytest.raises(AssertionError, match=complaint):
-        assert report.broken == [], as_text(report)
+    assert any(re.match(complaint, each) for each in report.broken), as_text(report)
 
 
 def test_the_seven_counts_are_jepsens():
