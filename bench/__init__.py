@@ -1,1 +1,1 @@
-"""Measures how fast the receiver keeps events, beside a bare answer from the same HTTP server: `python -m bench`."""
+"""Measures how fast the receiver keeps events (`python -m bench`), and whether a kill loses any (`bench.crashes`)."""
