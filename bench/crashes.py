@@ -100,7 +100,8 @@ def crash(plan: Plan) -> Report:
                     senders.answered.wait(ANSWER_S)
                 time.sleep(rng.uniform(*LIVES_S))
                 process.kill()
-                process.wait()
+                if process.wait() != -signal.SIGKILL:
+                    raise Failed(f"the server ended by itself\n{made.errors.read_text(encoding='utf-8')}")
             senders.join()
             in_flight |= _running(made.journal)
             plan.after_kill(made.journal)
