@@ -29,15 +29,14 @@ from bench.senders import Senders
 from glycanbridge.delivery import State
 from glycanbridge.journal import Filter
 from glycanbridge.journals import open_questions
+from glycanbridge.lanes import LARGEST_BATCH
 
 HOLDS_MS = {"fast": 0, "slow": 2}
 """The destinations, and how long each takes before, and again after, it writes its receipt."""
 CONNECTIONS = 4
 LANES = 2
-BATCH = 1
-"""Deliveries that a lane claims at once."""
 LIVES_S = (0.020, 0.250)
-"""The shortest and the longest life under load."""
+"""The shortest and the longest life under load, counted from a beginning: see `_begin`."""
 PAUSES_S = (0.0, 0.05)
 """Between two events of one connection: in every second life or so the lanes have room to catch up."""
 STUCK_S = 90.0
@@ -96,8 +95,7 @@ def crash(plan: Plan) -> Report:
         for _ in range(plan.kills):
             with _served(made, environ) as (process, url):
                 senders.start(url, pause_s=rng.choice(PAUSES_S))
-                if rng.random() < 0.5:
-                    senders.answered.wait(ANSWER_S)
+                _begin(rng.choice(("listens", "answers", "delivers")), senders, made)
                 time.sleep(rng.uniform(*LIVES_S))
                 process.kill()
                 if process.wait() != -signal.SIGKILL:
@@ -142,6 +140,21 @@ def _served(made: Folder, environ: dict[str, str]) -> Iterator[tuple[Process, st
         yield served
 
 
+def _begin(what: str, senders: Senders, made: Folder) -> None:
+    """Return when the server listens, has first answered, or has first delivered: plugins' processes take a moment."""
+    if what == "answers":
+        senders.answered.wait(ANSWER_S)
+    if what == "delivers":
+        before, started = _receipts_bytes(made), time.monotonic()
+        while _receipts_bytes(made) == before and time.monotonic() - started < ANSWER_S:
+            time.sleep(0.005)
+
+
+def _receipts_bytes(made: Folder) -> int:
+    files = [made.bridge_yaml.with_name(f"{name}.txt") for name in HOLDS_MS]
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
 def _running(journal: Path) -> set[Attempt]:
     """The attempts that the journal of a dead server holds as running."""
     with closing(open_questions(f"sqlite:///{journal}")) as questions:
@@ -171,7 +184,7 @@ def _report(plan: Plan, made: Folder, senders: Senders, in_flight: set[Attempt],
     with closing(open_questions(f"sqlite:///{made.journal}")) as questions:
         for name, got in receipts.items():
             repeated = unexplained(got, questions.attempts, in_flight)
-            found = broken(counts[name], repeated, most_repeats=plan.kills * LANES * BATCH)
+            found = broken(counts[name], repeated, most_repeats=plan.kills * LANES * LARGEST_BATCH)
             told += [f"{name}: {each}" for each in found]
     return Report(
         kills=plan.kills,

@@ -85,6 +85,7 @@ class Dispatcher:
             self._bells[name].ring()
 
     def _run(self, lane: Lane) -> None:
+        lane.host.start()
         while not self._stopping.is_set():
             told = {"destination": lane.destination.name}
             try:

@@ -85,10 +85,12 @@ class Hosts:
         self.made = []
         os.mkfifo(folder / "go")
 
-    def __call__(self, name="a", *, timeout_s=60.0, memory_mb=None, forks=None, plugin="doer", **settings):
+    def __call__(
+        self, name="a", *, timeout_s=60.0, start_s=60.0, memory_mb=None, forks=None, plugin="doer", **settings
+    ):
         plan = HostPlan(destination=name, plugin=plugin, settings={"folder": ".", **settings}, folder=self.folder,
                         tries=1, memory_mb=memory_mb)  # fmt: skip
-        self.made.append(ProcessHost(plan=plan, timeout_s=timeout_s, forks=forks or self.forks))
+        self.made.append(ProcessHost(plan=plan, timeout_s=timeout_s, start_s=start_s, forks=forks or self.forks))
         return self.made[-1]
 
     def go(self) -> None:
@@ -251,21 +253,31 @@ def test_without_a_limit_none_is_set(hosts):
     assert do(hosts(memory_mb=100), threads).result is Result.DELIVERED
 
 
-CHILDREN = """
+APART = """
 apart = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdin=subprocess.PIPE)
+Path("pids").write_text(f"{os.getpid()} {apart.pid}")
+"""
+FORKED = """
 forked = os.fork()
 if not forked: threading.Event().wait()
-Path("pids").write_text(f"{os.getpid()} {apart.pid} {forked}")
+Path("pids").write_text(f"{os.getpid()} {forked}")
 """
 
 
 @linux
-@pytest.mark.parametrize("deed", [HANG_WITH_THE_GIL, "os._exit(7)"])
-def test_what_a_plugin_has_started_goes_with_it(hosts, deed):
+@pytest.mark.parametrize("started", [APART, FORKED], ids=["apart", "forked"])
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [
+        (HANG_WITH_THE_GIL, "no answer within 1 s: the plugin's process was ended"),
+        ("os._exit(7)", "the plugin's process died: exit code 7"),
+    ],
+)
+def test_what_a_plugin_has_started_goes_with_it(hosts, started, deed, told):
     """Also if it hangs or dies, and though they hold its socket open: nothing is left to pile up, or to send twice."""
-    outcome = do(hosts(), CHILDREN + deed, timeout_s=2.0)
+    outcome = do(hosts(), started + deed, timeout_s=1.0)
 
-    assert outcome.result is Result.UNKNOWN
+    assert (outcome.result, outcome.error) == (Result.UNKNOWN, told)
     pids = [int(each) for each in hosts.read("pids").split()]
     until(lambda: not any(alive(pid) for pid in pids))
 
@@ -413,10 +425,22 @@ def test_a_plugin_that_cannot_be_made_is_tried_again_with_the_next_attempt(hosts
 
 
 def test_a_plugin_that_hangs_while_it_is_made_is_ended(hosts):
-    """Starting counts within the time."""
-    outcome = hosts(timeout_s=0.5, deed=FOREVER).deliver(delivery())
+    """It has its own time for that, so that a short time limit is no trap; nothing was handed to it."""
+    outcome = hosts(start_s=0.5, deed=FOREVER).deliver(delivery())
 
     assert outcome == Outcome(result=Result.TEMPORARY, error="not ready within 0.5 s: the plugin's process was ended")
+
+
+def test_a_plugin_that_does_not_start_is_told_before_the_first_delivery(hosts, caplog):
+    """By a line in the log; one that does is ready when it comes."""
+    bad, good = hosts(deed="raise KeyError('geheim')"), hosts()
+
+    bad.start()
+    good.start()
+
+    assert "the plugin does not start: the plugin cannot be made: KeyError" in caplog.text
+    assert "geheim" not in caplog.text
+    assert good._child is not None
 
 
 def test_a_process_that_died_between_two_attempts_costs_none(hosts, caplog):
@@ -484,6 +508,25 @@ def test_hosts_start_at_once_and_none_waits_for_another(hosts):
     assert [each.result for each in late] == [Result.DELIVERED]
 
 
+def parent_of(pid: str) -> int:
+    """The process that has started a host's: the fork server."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@linux
+def test_a_fork_server_that_dies_while_it_starts_a_process_is_replaced(hosts):
+    """It has no handler for SIGTERM, and gets it when the whole service is stopped: no attempt fails for it."""
+    server = parent_of(do(hosts("a")).receipt)
+    os.kill(server, signal.SIGSTOP)
+    lane, results = in_thread(do, hosts("b"))
+    until(hosts.forks._lock.locked)
+
+    os.kill(server, signal.SIGKILL)
+    lane.join(20)
+
+    assert [each.result for each in results] == [Result.DELIVERED]
+
+
 @linux
 def test_a_signal_to_every_process_leaves_a_running_attempt_alone(hosts):
     """Systemd and Ctrl-C signal all of them: the attempt comes to its end, and the bridge ends the host itself."""
@@ -491,7 +534,7 @@ def test_a_signal_to_every_process_leaves_a_running_attempt_alone(hosts):
     pid = int(do(host).receipt)
     lane, results = in_thread(do, host, WAIT_FOR_GO)
     until((hosts.folder / "there").exists)
-    server = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    server = parent_of(str(pid))
 
     os.kill(server, signal.SIGTERM)  # the fork server; it is this process's own
     until(lambda: not alive(server))
@@ -548,9 +591,10 @@ def bridge(hosts):
 
 
 @linux
-def test_when_the_bridge_is_killed_its_hosts_are_gone(hosts, bridge):
+@pytest.mark.parametrize("started", [APART, FORKED], ids=["apart", "forked"])
+def test_when_the_bridge_is_killed_its_hosts_are_gone(hosts, bridge, started):
     """With all that they have started, also one that holds the GIL: the next bridge must find nobody at its work."""
-    process = bridge(CHILDREN + HANG_WITH_THE_GIL, "never")
+    process = bridge(started + HANG_WITH_THE_GIL, "never")
     pids = [int(each) for each in hosts.read("pids").split()]
     assert all(alive(pid) for pid in pids)
 
@@ -563,7 +607,7 @@ def test_when_the_bridge_is_killed_its_hosts_are_gone(hosts, bridge):
 @pytest.mark.parametrize("when", ["main", "pids"])
 def test_a_bridge_that_ends_waits_for_no_host(hosts, bridge, when):
     """At exit multiprocessing would wait for each: for one that hangs, and for one that is being started."""
-    process = bridge(CHILDREN + FOREVER, when)
+    process = bridge(APART + FOREVER, when)
 
     assert process.wait(20) == 0
     pids = [int(each) for each in hosts.read("pids").split()] if when == "pids" else []
@@ -573,7 +617,7 @@ def test_a_bridge_that_ends_waits_for_no_host(hosts, bridge, when):
 @linux
 def test_the_main_module_is_run_once_and_no_secret_can_be_seen_from_outside(hosts, bridge):
     """A host's process runs the plugin and nothing else; its arguments and environment are anybody's to read."""
-    process = bridge(CHILDREN + "print('printed', flush=True)\n" + FOREVER, "never")
+    process = bridge(APART + "print('printed', flush=True)\n" + FOREVER, "never")
     pid = hosts.read("pids").split()[0]
     seen = [Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
     process.kill()

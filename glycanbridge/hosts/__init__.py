@@ -23,6 +23,9 @@ CLOSE_S = 2.0
 class Host(Protocol):
     """What a lane needs of the place where its plugin runs."""
 
+    def start(self) -> None:
+        """Get ready for the first delivery, so that it need not wait, and trouble shows before there is one."""
+
     def deliver(self, delivery: Delivery) -> Outcome:
         """Make one attempt; it comes back within about `timeout_s`, with an outcome."""
 

@@ -17,16 +17,20 @@ from glycanbridge.hosts.output import Lines
 
 log = logging.getLogger(__name__)
 
+START_S = 30.0
+"""How long a plugin may take to be imported and made: no attempt is used up by it."""
+
 
 class _NotReady(Exception):
     """The plugin's instance could not be made, and nothing was handed to it."""
 
 
 class ProcessHost:
-    """A host in a process; `timeout_s` is for all of an attempt, the start of the process included."""
+    """A host in a process; `timeout_s` is for an attempt, `start_s` for the process to make the plugin's instance."""
 
-    def __init__(self, *, plan: HostPlan, timeout_s: float, forks: Forks) -> None:
+    def __init__(self, *, plan: HostPlan, timeout_s: float, forks: Forks, start_s: float = START_S) -> None:
         self._plan = plan
+        self._start_s = start_s
         self._timeout_s = timeout_s
         self._forks = forks
         self._lines = Lines(plan.destination)
@@ -34,21 +38,31 @@ class ProcessHost:
         self._child: Child | None = None
         self._closed = False
 
-    def deliver(self, delivery: Delivery) -> Outcome:
-        """Make one attempt; a process that hangs, dies or talks nonsense is ended, and the next call has a new one."""
-        deadline = monotonic() + self._timeout_s
+    def start(self) -> None:
+        """Start the process now; if the plugin cannot be made, that is a log line, and each attempt will say so."""
         with self._calling:
             try:
-                child = self._ready(deadline)
+                self._ready()
+            except _NotReady as reason:
+                log.error("the plugin does not start: %s", kept_text(str(reason)), extra=self._where)  # noqa: TRY400 (its text is told)
+
+    def deliver(self, delivery: Delivery) -> Outcome:
+        """Make one attempt; a process that hangs, dies or talks nonsense is ended, and the next call has a new one."""
+        with self._calling:
+            try:
+                child = self._ready()
             except _NotReady as reason:
                 return Outcome(result=Result.TEMPORARY, error=kept_text(str(reason)))
+            deadline = monotonic() + self._timeout_s
             try:
                 told = child.ask(told_of_delivery(delivery), delivery.body, deadline=deadline)
                 outcome = outcome_of(told)
                 if told.get("last"):
                     self._end()
             except Exception as error:
-                return Outcome(result=Result.UNKNOWN, error=self._ended_by(error, "no answer"))
+                return Outcome(
+                    result=Result.UNKNOWN, error=self._ended_by(error, f"no answer within {self._timeout_s:g} s")
+                )
             return outcome
 
     def close(self) -> None:
@@ -67,7 +81,7 @@ class ProcessHost:
         """There is none that a new process would not mend."""
         return None
 
-    def _ready(self, deadline: float) -> Child:
+    def _ready(self) -> Child:
         if self._closed:
             raise _NotReady("the bridge is stopping")
         if self._child is not None and self._child.gone():
@@ -77,9 +91,9 @@ class ProcessHost:
             return self._child
         try:
             child = self._child = self._forks.start(self._plan, self._lines)
-            told = child.answer(deadline=deadline)
+            told = child.answer(deadline=monotonic() + self._start_s)
         except Exception as error:
-            raise _NotReady(self._ended_by(error, "not ready")) from error
+            raise _NotReady(self._ended_by(error, f"not ready within {self._start_s:g} s")) from error
         if "ready" not in told:
             self._end()
             raise _NotReady(told.get("unusable", "the plugin's process could not be started"))
@@ -98,11 +112,11 @@ class ProcessHost:
     def _where(self) -> dict[str, str]:
         return {"destination": self._plan.destination}
 
-    def _ended_by(self, error: Exception, what: str) -> str:
-        """End the process because of `error`; what is to be said of it."""
+    def _ended_by(self, error: Exception, late: str) -> str:
+        """End the process because of `error`; what is to be said of it, `late` if it took too long."""
         how = self._end(grace_s=GRACE_S if isinstance(error, EOFError) else 0.0)
         if isinstance(error, TimeoutError):
-            return f"{what} within {self._timeout_s:g} s: the plugin's process was ended"
+            return f"{late}: the plugin's process was ended"
         if isinstance(error, EOFError):
             return f"the plugin's process died: {how}"
         if isinstance(error, ValueError):
