@@ -89,6 +89,7 @@ class DeadLetters:
         with self._writing:  # two retries of one request may come at once
             known = next(self._readable(identity), None)
             if known is not None:
+                self._sync()  # whoever wrote it may have been refused just that, or killed before
                 return known
             now = self._now()
             letter = DeadLetter(
@@ -164,11 +165,19 @@ class DeadLetters:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
-            sync(self.directory)
         except OSError as error:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)  # it holds a patient's data, and no command lists it
             raise DeadLetterError(f"{self.directory}: no dead letter can be written: {error.strerror}") from error
+        self._sync()
+
+    def _sync(self) -> None:
+        """Put the names on the disk: of the files in the directory, and its own."""
+        try:
+            sync(self.directory)
+            sync(self.directory.parent)
+        except OSError as error:
+            raise DeadLetterError(f"{self.directory}: cannot be synced: {error.strerror}") from error
 
 
 def _id(kind: Kind, what: bytes) -> str:

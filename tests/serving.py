@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -166,6 +166,7 @@ class Serving:
         self.packages = folder / "packages"
         self.log = folder / "serve.log"
         self.config = folder / "bridge.yaml"
+        self.program = [sys.executable, "-m", "glycanbridge"]
         (folder / "var").mkdir(parents=True, exist_ok=True)
         (folder / "secret").write_text(SECRET + "\n")
         self.configure({})
@@ -184,7 +185,7 @@ class Serving:
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ours to its end."""
-        command = [sys.executable, "-m", "glycanbridge", *arguments]
+        command = [*self.program, *arguments]
         return subprocess.run(
             command, env=self.environ | more, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
         )
@@ -195,11 +196,11 @@ class Serving:
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def start(self) -> None:
-        """Start the server and wait until it says where it listens."""
+    def start(self, *, under: Sequence[str] = ()) -> None:
+        """Start the server, `under` a command such as strace's, and wait until it says where it listens."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "glycanbridge", "serve"],
+                [*under, *self.program, "serve"],
                 env=self.environ,
                 cwd=self.folder,
                 stdout=subprocess.PIPE,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from glycanbridge.circuit import Brake, Circuit
 from glycanbridge.delivery import Result
@@ -64,3 +66,33 @@ def test_one_that_is_switched_off_never_opens(result):
         circuit = circuit.after(result, brake=Brake(failures=0), probe=False, now=1)
 
     assert circuit.open_since is None
+
+
+brakes = st.builds(Brake, failures=st.integers(0, 5), first_wait_s=st.floats(1, 60), longest_wait_s=st.floats(60, 900))
+attempts = st.tuples(st.sampled_from(Result), st.booleans(), st.integers(0, 10**6))
+
+
+@given(brakes, st.lists(attempts, max_size=30))
+def test_a_circuit_opens_only_by_failures_and_closes_by_successes(brake, story):
+    """Whatever the story: a destination that is back is never left alone for good."""
+    circuit, now = Circuit(), 1_700_000_000_000
+    for result, may_probe, passed_ms in story:
+        now += passed_ms
+        before, probe = circuit, may_probe and circuit.open_since is not None
+        circuit = before.after(result, brake=brake, probe=probe, now=now)
+
+        assert circuit.failures >= 0
+        assert (circuit.open_since is None) == (circuit.probe_at is None)
+        if before.open_since is None:
+            opens = result.failed and 0 < brake.failures <= before.failures + 1
+            assert (circuit.open_since is not None) == opens
+        if circuit.open_since is not None and result.failed and (probe or before.open_since is None):
+            assert circuit.probe_at > now or circuit.failures < brake.failures  # it was closing: once more, at once
+        if before.open_since is not None and result.failed and not probe:
+            assert circuit == before  # it was under way when the circuit opened
+        if not result.failed:
+            assert circuit.failures < max(1, before.failures)
+
+    for _ in range(max(1, brake.failures)):
+        circuit = circuit.after(Result.DELIVERED, brake=brake, probe=True, now=now)
+    assert circuit == Circuit()

@@ -135,7 +135,7 @@ def test_what_a_dead_process_left_behind_is_due_at_the_next_start(journal, path,
     (claim,) = journal.claim("a", limit=1, terms=TERMS)
     journal._database._serving.release()  # as the kernel does when a process dies
 
-    after = SqliteJournal(path, clock=clock)
+    after = SqliteJournal(path, clock=clock, steady=clock.steady)
 
     assert [each.delivery.attempt for each in after.claim("a", limit=1, terms=TERMS)] == [2]
     assert settle(journal, claim, *DELIVERED) is False
@@ -166,7 +166,7 @@ def test_a_version_1_journal_goes_on_where_it_was(path, clock):
     connection.execute("INSERT INTO attempts VALUES (3, 2, 1, 1, 'permanent', 'no such patient', NULL)")
     connection.close()
 
-    journal = SqliteJournal(path, clock=clock)
+    journal = SqliteJournal(path, clock=clock, steady=clock.steady)
 
     assert [row.state for row in journal.deliveries(Filter())] == ["delivered", "dead", "running", "pending"]
     assert [each.step for each in journal.claim("a", limit=9, terms=TERMS)] == [1, 1]
@@ -239,7 +239,7 @@ def test_the_steps_are_numbered_without_gaps():
 def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, clock, monkeypatch):
     """And goes on by itself when the lock is gone."""
     monkeypatch.setattr("glycanbridge.journals.database.BUSY_MS", 10)
-    journal = SqliteJournal(path, clock=clock)
+    journal = SqliteJournal(path, clock=clock, steady=clock.steady)
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
 
@@ -256,7 +256,7 @@ def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, 
 def test_a_commit_that_takes_too_long_is_given_up_and_not_repeated(path, clock, monkeypatch):
     """GlycanAge gives up on a request after ten seconds; what was given up before it began is not done later."""
     monkeypatch.setattr("glycanbridge.journals.database.BUSY_MS", 10_000)
-    journal = SqliteJournal(path, clock=clock, wait_s=0.05)
+    journal = SqliteJournal(path, clock=clock, steady=clock.steady, wait_s=0.05)
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
 
@@ -272,7 +272,7 @@ def test_a_commit_that_takes_too_long_is_given_up_and_not_repeated(path, clock, 
 
 def test_a_full_disk_keeps_nothing_of_a_group_and_the_next_one_is_kept(path, clock):
     """Every one of the group is told, and everything works again when there is room."""
-    journal = SqliteJournal(path, clock=clock)
+    journal = SqliteJournal(path, clock=clock, steady=clock.steady)
     journal.probe()
     pages = journal._database.connection.pragma("page_count")
     journal._database.connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -296,6 +296,17 @@ def test_a_full_disk_keeps_nothing_of_a_group_and_the_next_one_is_kept(path, clo
     assert all("full" in each for each in outcomes)
     assert journal.record(new_event(timestamp=10**6)).duplicate is False
     journal.close()
+
+
+def test_a_probe_writes_to_the_disk_and_changes_nothing(journal, path):
+    """SQLite leaves out an UPDATE that changes nothing: a disk without room would seem ready."""
+    before, log = raw(path, "SELECT * FROM schema"), path.with_name("journal.db-wal")
+    size_bytes = log.stat().st_size
+    journal.probe()
+    journal.probe()
+
+    assert log.stat().st_size >= size_bytes + 2 * 4096
+    assert raw(path, "SELECT * FROM schema") == before
 
 
 def test_one_that_cannot_be_written_does_not_spoil_its_group(journal, monkeypatch):
@@ -329,7 +340,7 @@ def test_one_that_cannot_be_written_does_not_spoil_its_group(journal, monkeypatc
 
 def test_requests_that_wait_share_a_commit(path, clock):
     """While one commit runs the next group gathers: far fewer commits than events."""
-    journal = SqliteJournal(path, clock=clock)
+    journal = SqliteJournal(path, clock=clock, steady=clock.steady)
     commits = []
     commit = journal._writer._transaction.commit
     journal._writer._transaction.commit = lambda: (commits.append(1), commit())

@@ -12,7 +12,8 @@ from test_journal import TERMS, new_event
 
 from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable
 from glycanbridge.journal import Filter
-from glycanbridge.journals import open_by_hand, open_file, open_questions
+from glycanbridge.journals import open_file, open_questions
+from glycanbridge.journals.sqlite import SqliteJournal
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_damaged_pages_are_told_and_not_fatal(journal, url, tmp_path):
         assert file.check() != []
 
 
-def test_a_copy_that_is_made_while_events_come_is_whole_and_has_all_that_came_before(journal, url, tmp_path):
+def test_a_copy_that_is_made_while_events_come_is_whole_and_has_all_that_came_before(journal, url, tmp_path, clock):
     """It can be put in the journal's place."""
     stopping, target = threading.Event(), tmp_path / "copy.db"
 
@@ -87,7 +88,7 @@ def test_a_copy_that_is_made_while_events_come_is_whole_and_has_all_that_came_be
         assert copy.check() == []
     with closing(open_questions(f"sqlite:///{target}")) as questions:
         assert {row.timestamp for row in questions.events(Filter(limit=10_000))} >= set(range(50))
-    with closing(open_by_hand(f"sqlite:///{target}")) as restored:
+    with closing(SqliteJournal(target, clock=clock, steady=clock.steady)) as restored:
         assert len(restored.claim("a", limit=50, terms=TERMS)) == 50
 
 

@@ -1,4 +1,4 @@
-"""One SQLite file as the journal uses it: locked, opened, migrated; its transactions; opened anew after a fault.
+"""One SQLite file as the journal uses it: locked, opened, migrated; its transactions.
 
 apsw brings its own SQLite: the one that Debian 12 and most Pythons carry (3.7.0 to 3.51.2) can lose committed rows in
 WAL mode.
@@ -27,11 +27,7 @@ _OUTAGES = (
     apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError,
     apsw.PermissionsError, apsw.ProtocolError, apsw.NoMemError, apsw.CorruptError, apsw.NotADBError,
 )  # fmt: skip
-_DOUBTFUL = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)
-"""After these nothing that the connection holds in memory is trusted: it is closed, and the file is read anew."""
 _CREATE_SCHEMA = "CREATE TABLE IF NOT EXISTS schema (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)"
-_FOLDED_AT_PAGES = 4_000
-"""The write-ahead log is folded back into the file every 16 MB: each time costs two syncs."""
 
 
 class Database:
@@ -44,18 +40,11 @@ class Database:
         if serves:
             _lock(self._serving, path)
         try:
-            self._connection: apsw.Connection | None = _open(path, clock, serves=serves)
+            self.connection = _open(path, clock, serves=serves)
         except BaseException:
             self._serving.release()
             raise
         self._file = _identity(path)
-
-    @property
-    def connection(self) -> apsw.Connection:
-        """The connection, opened anew if the last one was given up."""
-        if self._connection is None:
-            self._connection = _connect(self._path)
-        return self._connection
 
     def execute(self, sql: str, values: Values = ()) -> apsw.Cursor:
         """Run one statement."""
@@ -87,14 +76,11 @@ class Database:
 
     def rollback(self) -> None:
         """Undo everything since `begin`."""
-        if self._connection is not None and self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        if self.connection.in_transaction:
+            self.execute("ROLLBACK")
 
     def is_outage(self, error: Exception) -> bool:
-        """Whether the database as a whole cannot write now; a connection that is no longer trusted is given up."""
-        if isinstance(error, _DOUBTFUL) and self._connection is not None:
-            self._connection.close(force=True)
-            self._connection = None
+        """Whether the database as a whole cannot write now."""
         return isinstance(error, (JournalUnavailable, *_OUTAGES))
 
     def raised(self, error: Exception) -> bool:
@@ -103,8 +89,7 @@ class Database:
 
     def close(self) -> None:
         """Close, and let another process serve from the file."""
-        if self._connection is not None:
-            self._connection.close()
+        self.connection.close()
         self._serving.release()
 
 
@@ -146,7 +131,9 @@ def _open(path: Path, clock: Clock, *, serves: bool) -> apsw.Connection:
         path.touch(mode=0o600)
         connection = _connect(path)
         try:
-            if not serves:
+            if serves:
+                _begin_a_new_log(connection)
+            else:
                 _leave_to_its_server(connection, path)
             migrate(connection, path, clock)
         except BaseException:
@@ -177,11 +164,18 @@ def _connect(path: Path) -> apsw.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -8192")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_FOLDED_AT_PAGES}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _begin_a_new_log(connection: apsw.Connection) -> None:
+    """Fold the write-ahead log back into the file, which writes and syncs all of it anew.
+
+    What could not be synced looks like what could (Linux calls it clean), and what is built upon it is lost with it.
+    """
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def migrate(connection: apsw.Connection, path: Path, clock: Clock) -> None:

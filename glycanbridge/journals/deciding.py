@@ -60,9 +60,8 @@ class Deciding:
             for delivery, timestamp in list(self._database.execute(_REPLAY, values)):
                 moved += 1
                 self.note(who=who, what="replay", about=f"{each.event_id}:{each.destination}", reason=None)
-                if each.order_keys:
-                    places = {"destination": each.destination, "keys": each.order_keys, "order_at": timestamp}
-                    self._order.add(delivery, **places, now=due_at)
+                places = {"destination": each.destination, "keys": each.order_keys, "order_at": timestamp}
+                self._order.add(delivery, **places, now=due_at)  # without keys too: it may still have its old ones
         return moved
 
     def confirm(self, event_id: str, destination: str, *, who: str, reason: str) -> bool:

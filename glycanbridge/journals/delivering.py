@@ -58,7 +58,7 @@ WHERE id = :row AND state = 'running' AND attempt = :attempt
 RETURNING ordered
 """
 _RENEW = "UPDATE deliveries SET due_at = ? WHERE id = ? AND state = 'running' AND attempt = ?"
-_ENDED = "SELECT outcome FROM attempts WHERE delivery = ? AND attempt = ?"
+_ENDED = "SELECT outcome FROM attempts WHERE delivery = ? AND attempt = ? AND duration_ms IS NOT NULL"
 _INSERT_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)"
 _STANDING = "SELECT paused_at, failures, open_since, probe_at FROM destinations WHERE name = ?"
 _KEEP_CIRCUIT = """

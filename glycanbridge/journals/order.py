@@ -61,7 +61,7 @@ class Order:
 
     def _look_at(self, deliveries: Iterable[int], now: int) -> None:
         for each in dict.fromkeys(deliveries):
-            if self._rows(_FIRSTS, each) == [each]:
+            if self._rows(_FIRSTS, each) in ([], [each]):  # none: it has no keys any more
                 self._database.execute(_LET_GO, (now, each))
             else:
                 self._database.execute(_STOP, (each,))

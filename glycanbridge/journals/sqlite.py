@@ -38,6 +38,7 @@ class _Transaction:
     def __init__(self, database: Database, timekeeper: Timekeeper) -> None:
         self._database = database
         self._timekeeper = timekeeper
+        self.commit = database.commit
         self.rollback = database.rollback
         self.is_outage = database.is_outage
         self.raised = database.raised
@@ -45,10 +46,6 @@ class _Transaction:
     def begin(self) -> None:
         self._database.begin()
         self._timekeeper.begin()
-
-    def commit(self) -> None:
-        self._database.commit()
-        self._timekeeper.committed()
 
 
 class SqliteJournal(SqliteQuestions):
@@ -73,7 +70,7 @@ class SqliteJournal(SqliteQuestions):
         self._mine: dict[int, tuple[Claim, float]] = {}
         self._database = Database(path, clock=clock, serves=serves)
         super().__init__(path)
-        timekeeper = Timekeeper(self._database, wall=clock, steady=steady, serves=serves)
+        timekeeper = Timekeeper(self._database, wall=clock, steady=steady)
         order = Order(self._database)
         owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._recording = Recording(self._database, timekeeper, order)
@@ -127,7 +124,9 @@ class SqliteJournal(SqliteQuestions):
     def let_go(self, claims: Sequence[Claim]) -> None:
         """Renew these no longer."""
         for each in claims:
-            self._mine.pop(each.row, None)
+            held, _ = self._mine.get(each.row, (None, 0.0))
+            if held is each:  # and not a later claim of the same delivery
+                del self._mine[each.row]
 
     def renew(self) -> None:
         """Make the leases of what is in hand last as long again."""

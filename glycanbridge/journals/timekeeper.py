@@ -8,6 +8,8 @@ come in a minute still comes in a minute.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from secrets import token_hex
 
 from glycanbridge.delivery import Clock
 from glycanbridge.journals.database import Database
@@ -17,7 +19,7 @@ log = logging.getLogger(__name__)
 JUMP_MS = 2_000
 """What differs by less is ordinary keeping of time."""
 NOTED_EVERY_MS = 10_000
-"""How exactly a start can tell that the clock was set back while nothing ran."""
+_NOTE = "UPDATE clock SET seen_at = ?, ahead_by = ?, boot = ?"
 
 _SHIFT = (
     "UPDATE deliveries SET due_at = due_at + :by WHERE state = 'pending' AND due_at > :after",
@@ -29,44 +31,42 @@ _SHIFT = (
 class Timekeeper:
     """The time of the transaction that runs, in milliseconds since the epoch: one for all that is in it."""
 
-    def __init__(self, database: Database, *, wall: Clock, steady: Clock, serves: bool) -> None:
-        """`serves`: look out for jumps. One process must, the one that delivers; others only tell the time."""
+    def __init__(self, database: Database, *, wall: Clock, steady: Clock) -> None:
         self._database = database
         self._wall = wall
         self._steady = steady
-        self._serves = serves
-        self._seen = self._told = wall(), steady()
-        self._noted_at: int | None = None
-
-    @property
-    def now(self) -> int:
+        self._boot = _boot()
+        self.now = wall()
         """When the transaction began."""
-        return self._told[0]
 
     def begin(self) -> None:
-        """Look at the clocks; if the wall clock has jumped since the last commit, move whatever waits."""
-        wall, steady = self._told = self._wall(), self._steady()
-        if not self._serves:
-            return
-        jumped = (wall - self._seen[0]) - (steady - self._seen[1])
-        if self._noted_at is None:  # the first one: was the clock set back while nothing ran?
-            jumped = min(0, wall - int(self._database.execute("SELECT seen_at FROM clock").get or 0))
+        """Look at the clocks; if the wall clock was set since any process last did, move whatever waits."""
+        self.now = self._wall()
+        ahead_by = self.now - self._steady()
+        seen_at, was_ahead_by, boot = next(iter(self._database.execute("SELECT seen_at, ahead_by, boot FROM clock")))
+        same = boot == self._boot
+        # From one start of the machine to the next, only a clock that was set back can be told from time that passed.
+        jumped = ahead_by - was_ahead_by if same else min(0, self.now - seen_at)
         if abs(jumped) > JUMP_MS:
             self._shift(jumped)
-        if self._is_to_be_noted:
-            self._database.execute("UPDATE clock SET seen_at = ?", (wall,))
-
-    def committed(self) -> None:
-        """What `begin` did is on disk."""
-        self._seen = self._told
-        if self._is_to_be_noted:
-            self._noted_at = self.now
-
-    @property
-    def _is_to_be_noted(self) -> bool:
-        return self._noted_at is None or not 0 <= self.now - self._noted_at < NOTED_EVERY_MS
+        if not same or not 0 <= self.now - seen_at < NOTED_EVERY_MS:
+            self._database.execute(_NOTE, (self.now, ahead_by, self._boot))
 
     def _shift(self, by: int) -> None:
         for statement in _SHIFT:
             self._database.execute(statement, {"by": by, "after": min(self.now, self.now - by)})
         log.warning("the clock was set by %d s; what waits goes on waiting as long as it was to", by // 1000)
+
+
+def _boot() -> str:
+    """What the steady clock counts from: which start of the machine, or of a container that has a clock of its own.
+
+    Where that cannot be told it is this process alone: a jump between two processes goes unnoticed then.
+    """
+    told = ""
+    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"):
+        try:
+            told += " ".join(Path(source).read_text(encoding="ascii").split())
+        except OSError:
+            continue
+    return told or token_hex(8)

@@ -92,6 +92,7 @@ CREATE TABLE history (
 ) STRICT;
 CREATE INDEX history_about ON history (about, id);
 
--- When the wall clock was last seen: if it is earlier at the next start, it was set back in between.
-CREATE TABLE clock (seen_at INTEGER NOT NULL) STRICT;
-INSERT INTO clock VALUES (0);
+-- How the clocks stood when they were last looked at: what the wall clock says, by how much it is ahead of the machine's
+-- steady clock, and which start of the machine that one counts from. If they differ now, the wall clock was set.
+CREATE TABLE clock (seen_at INTEGER NOT NULL, ahead_by INTEGER NOT NULL, boot TEXT NOT NULL) STRICT;
+INSERT INTO clock VALUES (0, 0, '');
