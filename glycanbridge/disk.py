@@ -27,3 +27,16 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True, mode=0o700)
     sync(folder.parent)
+
+
+def write_anew(file: Path) -> None:
+    """Put a file on the disk as it is seen. Nobody else may write to it meanwhile. Raises `OSError`.
+
+    After a failed sync Linux calls the lost pages clean: what a dead process could not sync looks like the rest, until
+    a power cut takes it, and with it whatever was built upon it.
+    """
+    content = file.read_bytes()
+    with file.open("r+b") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())

@@ -6,6 +6,7 @@ Until its folder is synced, a new or renamed file may lie under its old name or 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ CALLS = (
     "openat,?mkdir,mkdirat,write,pwrite64,ftruncate,fsync,fdatasync,"
     "?rename,?renameat,renameat2,?unlink,unlinkat,sendto,sendmsg"
 )
-TRACE = ("-y", "-xx", "-s", "65536", "-e", f"trace={CALLS}")
+TRACE = ("-y", "-xx", "-s", "8388608", "-e", f"trace={CALLS}")
 """What strace must tell, and how; a call with `?` is one that not every processor has."""
 MODES = ("dropped", "half", "torn")
 """Of what was not synced: nothing is kept, or each write by the toss of a coin, or each sector of each write."""
 SECTOR_BYTES = 512
+CUTS = int(os.environ.get("GLYCANBRIDGE_POWER_CUTS", "200"))
+"""How many power cuts of each kind a test should make."""
 
 _LINE = re.compile(r"(\d+) +(?:(\w+)\(|<\.\.\. (\w+) resumed>)(.*)")
 _ENDED = re.compile(r"(.*)\) += (-?\w+)(.*)")
@@ -108,7 +111,7 @@ class Disk:
         if file is None:
             return
         if call.name in ("write", "pwrite64"):  # from now on, any part of it may be on the disk
-            file.write(call, int(call.arguments[3]) if call.name == "pwrite64" else file.size)
+            file.write(call, int(call.arguments[3]) if call.name == "pwrite64" else file.position)
         elif call.name == "ftruncate":
             file.truncate(call, int(call.arguments[1]))
 
@@ -119,8 +122,11 @@ class Disk:
             return
         if call.name.startswith("mkdir"):
             self._seen[call.path] = _File(is_folder=True)
-        elif call.name == "openat" and "O_CREAT" in call.arguments[2] and not call.path.endswith("-shm"):
-            self._seen.setdefault(call.path, _File())
+        elif call.name == "openat" and not call.path.endswith("-shm"):
+            if "O_CREAT" in call.arguments[2]:
+                self._seen.setdefault(call.path, _File())
+            if call.path in self._seen:
+                self._seen[call.path].open(append="O_APPEND" in call.arguments[2])
         elif call.name.startswith("rename"):
             new_name = call.arguments[1 if call.name == "rename" else 3]
             self._seen[_bytes(new_name).decode()] = self._seen.pop(call.path)
@@ -167,14 +173,20 @@ def losses(server: Traced, mode: str, cuts: int, into: Path) -> list[str]:
 class _File:
     is_folder: bool = False
     size: int = 0
+    position: int = 0
+    """Where `write` goes on: nobody has such a file open twice, or seeks in it."""
     _safe: bytes = b""
     _unsafe: list[tuple[int, int, bytes | None]] = field(default_factory=list)
     """Line, offset and data of every write that was not synced; no data: cut off at the offset."""
 
+    def open(self, *, append: bool) -> None:
+        self.position = self.size if append else 0
+
     def write(self, call: Call, offset: int) -> None:
         data = call.bytes_of(1)
         self._unsafe.append((call.begun, offset, data))
-        self.size = max(self.size, offset + len(data))
+        self.position = offset + len(data)
+        self.size = max(self.size, self.position)
 
     def truncate(self, call: Call, size: int) -> None:
         self._unsafe.append((call.begun, size, None))

@@ -6,20 +6,18 @@ and not synced outlives a process, but no power cut.
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from power_loss import MODES, TRACE, Traced, calls, losses
+from power_loss import CUTS, MODES, TRACE, Traced, calls, losses
 from serving import RECORDER, Serving, install_plugin, request, sample, until
 from tracing import ended, needs_strace, under_strace
 
 pytestmark = needs_strace
 
-CUTS = int(os.environ.get("GLYCANBRIDGE_POWER_CUTS", "200"))
 CONNECTIONS, REQUESTS = 4, 60
 CARELESS = Path(__file__).parent / "careless_bridge.py"
 

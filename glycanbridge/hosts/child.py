@@ -16,8 +16,8 @@ from typing import Any
 
 from glycanbridge.hosts.messages import LARGEST_ANSWER_BYTES, receive, send
 
-GRACE_S = 1.0
-"""How long a process that has hung up may take to be gone, and its exit status to come."""
+REAPED_S = 1.0
+"""How long a killed process may take to be gone, and its exit status to come."""
 
 
 class Child:
@@ -32,9 +32,9 @@ class Child:
         self._gone = gone_when(process)
         self._ended = False
 
-    def gone(self, within_s: float = 0.0) -> bool:
+    def gone(self) -> bool:
         """Whether it has died; `False` also where that cannot be seen."""
-        return bool(self._gone and wait(self._gone, within_s))
+        return bool(self._gone and wait(self._gone, 0))
 
     def ask(self, told: Mapping[str, object], body: bytes = b"", *, deadline: float) -> dict[str, Any]:
         """What it answers. Raises as `messages.send` and `messages.receive`, `EOFError` also if it has died."""
@@ -62,12 +62,12 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
 
-    def end(self, *, grace_s: float = 0.0) -> str:
-        """Kill what is left of it, after `grace_s`, and let go of it; how it died: `SIGSEGV`, `exit code 7`."""
-        self.gone(grace_s)
+    def end(self) -> str:
+        """Kill what is left of it, and let go of it; how it died: `SIGSEGV`, `exit code 7`."""
         self.kill()
         self._talk.close()
-        wait([self._process.sentinel], GRACE_S)
+        for word in (*self._gone, self._process.sentinel):  # the sentinel may come a little before the end
+            wait([word], REAPED_S)
         with self._lock:
             self._ended = True
             code = self._process.exitcode

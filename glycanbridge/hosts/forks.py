@@ -10,7 +10,7 @@ import multiprocessing
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from threading import Lock
@@ -21,9 +21,10 @@ from glycanbridge.hosts import inside
 from glycanbridge.hosts.child import Child, gone_when
 from glycanbridge.hosts.messages import HostPlan
 from glycanbridge.hosts.output import Lines, follow
+from glycanbridge.retry import with_tries
 
-STARTS = 3
-"""The fork server may die at any time, as when a signal goes to the whole service: then there is a new one."""
+TRIES = 4
+"""The fork server may die at any time, as when a signal goes to the whole service: soon there is a new one."""
 
 
 class Forks:
@@ -43,10 +44,7 @@ class Forks:
         with self._lock:
             if self._closed:
                 raise OSError("the bridge is stopping")
-            for _ in range(STARTS - 1):
-                with suppress(OSError, EOFError):
-                    return self._start(plan, lines)
-            return self._start(plan, lines)
+            return with_tries(lambda: self._start(plan, lines), tries=TRIES)
 
     def close(self) -> None:
         """Kill every process that is left; none is started any more."""

@@ -31,8 +31,6 @@ if sys.platform != "win32":
 
 F_SETSIG = 10
 """Linux's; the module `fcntl` names it on some Pythons only."""
-RESERVE_BYTES = 16 * 1024 * 1024
-"""What a host that has come to its limit may have more, to say so."""
 
 
 def run(plan: HostPlan, talk: socket.socket, life: Connection, output: Connection) -> None:
@@ -45,14 +43,14 @@ def run(plan: HostPlan, talk: socket.socket, life: Connection, output: Connectio
     except BaseException as error:
         print(f"the host ends: {without_text(error)}", file=sys.stderr)  # noqa: T201 (a log line of the bridge)
     finally:
-        with suppress(Exception):
+        with suppress(Exception):  # a plugin may have closed it
             sys.stdout.flush()
         os._exit(1)
 
 
 def _serve(plan: HostPlan, talk: socket.socket) -> None:
     try:
-        limit_memory(plan.memory_mb)
+        _limit_memory(plan.memory_mb)
         attempts = _attempts(plan)
     except BaseException as error:
         reason = str(error) if isinstance(error, PluginError) else f"the plugin cannot be made: {without_text(error)}"
@@ -65,8 +63,6 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
             attempts.close()
             return
         outcome = attempts.deliver(delivery_of(told, body))
-        if outcome is OUT_OF_MEMORY:
-            _use_reserve()
         send(talk, told_of_outcome(outcome) | {"last": outcome is OUT_OF_MEMORY})
 
 
@@ -119,7 +115,7 @@ def _end_after(life: Connection) -> None:
     os._exit(1)
 
 
-def limit_memory(memory_mb: int | None) -> None:
+def _limit_memory(memory_mb: int | None) -> None:
     """Let this process have `memory_mb` more than it has now, where the system can hold it to that.
 
     It is data that is counted, not address space: each thread of a plugin reserves 64 MB of that and uses none of it.
@@ -127,7 +123,9 @@ def limit_memory(memory_mb: int | None) -> None:
     if sys.platform == "win32" or memory_mb is None:
         return
     limit_bytes = _data_bytes() + memory_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes + RESERVE_BYTES))
+    _, most_bytes = resource.getrlimit(resource.RLIMIT_DATA)
+    if most_bytes == resource.RLIM_INFINITY or limit_bytes < most_bytes:  # else the operator's own is narrower
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
 
 
 def _data_bytes() -> int:
@@ -136,9 +134,3 @@ def _data_bytes() -> int:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
-
-
-def _use_reserve() -> None:
-    if sys.platform != "win32":
-        _, hard_bytes = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (hard_bytes, hard_bytes))

@@ -6,7 +6,6 @@ Never pickle: what a plugin's process sends is not trusted. All that can come of
 from __future__ import annotations
 
 import json
-import math
 import socket
 import struct
 import time
@@ -101,7 +100,7 @@ def outcome_of(told: dict[str, Any]) -> Outcome:
     result, wait_s = told.get("result"), told.get("retry_after_s")
     if result not in (Result.DELIVERED, Result.TEMPORARY, Result.PERMANENT):
         raise ValueError("no result")
-    if not (wait_s is None or (type(wait_s) in (int, float) and 0 <= wait_s < math.inf)):
+    if not (wait_s is None or (type(wait_s) in (int, float) and wait_s >= 0)):
         raise ValueError("no time to wait")
     receipt, error = _text(told.get("receipt")), _text(told.get("error"))
     return Outcome(result=Result(result), receipt=receipt, error=error, retry_after_s=wait_s)

@@ -10,7 +10,7 @@ from glycanbridge.attempt import kept_text
 from glycanbridge.delivery import Delivery, Outcome, Result
 from glycanbridge.errors import without_text
 from glycanbridge.hosts import CLOSE_S
-from glycanbridge.hosts.child import GRACE_S, Child
+from glycanbridge.hosts.child import Child
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan, outcome_of, told_of_delivery
 from glycanbridge.hosts.output import Lines
@@ -69,13 +69,16 @@ class ProcessHost:
         """Let the plugin close, within `CLOSE_S`; then its process is ended, also in the middle of an attempt."""
         deadline = monotonic() + CLOSE_S
         self._closed = True
-        if self._calling.acquire(timeout=CLOSE_S):
+        if not self._calling.acquire(timeout=CLOSE_S):
+            if (child := self._child) is not None:
+                child.kill()  # and the attempt that is running finds it dead
+            return
+        try:
             child, self._child = self._child, None
             if child is not None:
                 self._close(child, deadline)
+        finally:
             self._calling.release()
-        elif (child := self._child) is not None:
-            child.kill()  # and the attempt that is running finds it dead
 
     def trouble(self) -> str | None:
         """There is none that a new process would not mend."""
@@ -114,15 +117,16 @@ class ProcessHost:
 
     def _ended_by(self, error: Exception, late: str) -> str:
         """End the process because of `error`; what is to be said of it, `late` if it took too long."""
-        how = self._end(grace_s=GRACE_S if isinstance(error, EOFError) else 0.0)
+        how = self._end()
         if isinstance(error, TimeoutError):
             return f"{late}: the plugin's process was ended"
         if isinstance(error, EOFError):
             return f"the plugin's process died: {how}"
         if isinstance(error, ValueError):
             return f"the plugin's process sent what is no answer ({error}): it was ended"
-        return f"the plugin's process cannot be used: {without_text(error)}"
+        why = str(error) if isinstance(error, OSError) else without_text(error)  # the system's own words: no file left
+        return f"the plugin's process cannot be started: {why}"
 
-    def _end(self, *, grace_s: float = 0.0) -> str:
+    def _end(self) -> str:
         child, self._child = self._child, None
-        return child.end(grace_s=grace_s) if child is not None else "it could not be started"
+        return child.end() if child is not None else "it could not be started"

@@ -14,7 +14,7 @@ import apsw
 from filelock import FileLock, Timeout
 
 from glycanbridge.delivery import Clock
-from glycanbridge.disk import make_folder
+from glycanbridge.disk import make_folder, write_anew
 from glycanbridge.errors import JournalUnavailable, JournalUnusable
 from glycanbridge.journals import migrations
 from glycanbridge.journals.questions import BUSY_MS, check_version
@@ -132,7 +132,7 @@ def _open(path: Path, clock: Clock, *, serves: bool) -> apsw.Connection:
         connection = _connect(path)
         try:
             if serves:
-                _begin_a_new_log(connection)
+                _write_log_anew(connection, path)
             else:
                 _leave_to_its_server(connection, path)
             migrate(connection, path, clock)
@@ -170,12 +170,13 @@ def _connect(path: Path) -> apsw.Connection:
     return connection
 
 
-def _begin_a_new_log(connection: apsw.Connection) -> None:
-    """Fold the write-ahead log back into the file, which writes and syncs all of it anew.
-
-    What could not be synced looks like what could (Linux calls it clean), and what is built upon it is lost with it.
-    """
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def _write_log_anew(connection: apsw.Connection, path: Path) -> None:
+    """Put the write-ahead log on the disk once more: the last process may not have been able to."""
+    connection.execute("BEGIN IMMEDIATE")  # so that nobody else writes to it
+    try:
+        write_anew(path.with_name(f"{path.name}-wal"))
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def migrate(connection: apsw.Connection, path: Path, clock: Clock) -> None:
