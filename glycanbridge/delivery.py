@@ -112,6 +112,8 @@ class Claim:
     """Made to see whether a destination that failed is back: if it is not, this attempt does not count."""
     has_letter: bool = False
     """It died before, and there is a dead letter of it."""
+    whole: bool = True
+    """The body is what was signed: it was held against the digest that was taken of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

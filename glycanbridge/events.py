@@ -270,6 +270,14 @@ def event_id(body: bytes) -> EventId:
     return EventId(whole.hex(), whole.hex(), whole)
 
 
+def is_whole(body: bytes, digest: bytes) -> bool:
+    """Whether a body is still what `digest` (see `EventId`) was taken of: a disk may flip a bit, a kit code another."""
+    try:
+        return event_id(body).digest == digest
+    except ParseError:
+        return False
+
+
 def _canonical_sha256(value: object) -> bytes:
     return hashlib.sha256(_CANONICAL.encode(value).encode()).digest()
 

@@ -61,15 +61,21 @@ class Lane:
     def deliver(self, claim: Claim) -> Outcome:
         """Make one attempt; whatever the plugin does, it ends in an outcome, and in time."""
         started = self._seconds()
-        if self.destination.allows(claim.step):
-            outcome = self.host.deliver(claim.delivery)
-        else:  # a claim counts, also one that never ended
-            told = f"the last of {claim.delivery.attempt - 1} attempts did not come to an end: it kills the process"
-            outcome = Outcome(result=Result.PERMANENT, error=told)
+        outcome = self._refused(claim) or self.host.deliver(claim.delivery)
         self.took_s = self._seconds() - started
         fits = BATCH_S / max(self.took_s, BATCH_S / LARGEST_BATCH)
         self._room = 1.0 if outcome.result.failed else max(1.0, min(2 * self._room, fits))
         return outcome
+
+    def _refused(self, claim: Claim) -> Outcome | None:
+        """Why the plugin is not even called, if so."""
+        if not claim.whole:
+            told = "the event in the journal is damaged, its body is not what was signed: see `glycanbridge db check`"
+        elif not self.destination.allows(claim.step):  # a claim counts, also one that never ended
+            told = f"the last of {claim.delivery.attempt - 1} attempts did not come to an end: it kills the process"
+        else:
+            return None
+        return Outcome(result=Result.PERMANENT, error=told)
 
     def close(self) -> None:
         """Let the plugin let go of what it holds."""

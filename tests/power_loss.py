@@ -116,9 +116,11 @@ class Disk:
             file.truncate(call, int(call.arguments[1]))
 
     def _end(self, call: Call) -> None:
+        if not call.result:  # the process was killed in it
+            return
         if call.name in ("fsync", "fdatasync"):
             self._sync(call)
-        if call.result.startswith("-") or not call.result:
+        if call.result.startswith("-"):
             return
         if call.name.startswith("mkdir"):
             self._seen[call.path] = _File(is_folder=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import apsw
 import pytest
 from conftest import Taker, make_destination, make_lane
 from serving import SECRET, sample
@@ -98,3 +99,19 @@ def test_nothing_new_is_begun_once_the_bridge_stops(loaded):
     assert len(stopping.taken) == 6
     assert {row.attempts for row in bridge.journal.deliveries(Filter(state=State.PENDING, limit=99))} == {0}
     assert bridge.journal.deliveries(Filter(state=State.RUNNING)) == []
+
+
+def test_what_was_damaged_on_the_disk_reaches_nobody(loaded, taker, tmp_path):
+    """A flipped bit may make it another patient's; SQLite itself would not notice."""
+    bridge, lane = loaded(taker, 3)
+    connection = apsw.Connection(str(tmp_path / "journal.db"))
+    connection.execute(
+        "UPDATE events SET body = CAST(replace(body, 'patient_123', 'patient_122') AS BLOB) WHERE id = 2"
+    )
+    connection.close()
+    while bridge.deliver_next(lane):
+        pass
+
+    assert len(taker.taken) == 2
+    (dead,) = bridge.journal.deliveries(Filter(state=State.DEAD))
+    assert "its body is not what was signed" in dead.last_error

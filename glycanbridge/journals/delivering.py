@@ -25,7 +25,7 @@ LONGEST_RESCUE_WAIT_MS = 60_000
 CUT_OFF = "cut off: the process ended in the middle, and it is not known whether the destination has it"
 
 _DUE = """
-SELECT d.id, d.attempt, d.step, d.ordered, d.letter = 'written', e.event_id, e.type, e.received_at, e.body
+SELECT d.id, d.attempt, d.step, d.ordered, d.letter = 'written', e.event_id, e.type, e.received_at, e.body, e.digest
 FROM deliveries d JOIN events e ON e.id = d.event
 WHERE d.destination = ? AND d.state = 'pending' AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?
 """
@@ -92,8 +92,13 @@ class Delivering:
         if left_behind:
             log.warning("attempts were cut off when the last process ended: %d", left_behind)
 
-    def claim(self, destination: str, limit: int, terms: Terms, mine: dict[int, tuple[Claim, float]]) -> list[Claim]:
-        """See `Journal.claim`. `mine`: what this process has in hand, which is not to be rescued from itself."""
+    def claim(
+        self, destination: str, limit: int, terms: Terms, mine: dict[int, tuple[Claim, float]]
+    ) -> list[tuple[Claim, bytes]]:
+        """See `Journal.claim`; each with its body's digest.
+
+        `mine`: what this process has in hand, which is not to be rescued from itself.
+        """
         now = self._timekeeper.now
         paused, circuit = self._standing(destination)
         if paused or (circuit.probe_at or 0) > now:
@@ -106,7 +111,7 @@ class Delivering:
         if probe and due:  # nobody else probes meanwhile
             self._keep(destination, replace(circuit, probe_at=lease_end))
         claims = []
-        for row, attempt, step, ordered, has_letter, event_id, event_type, received_at, body in due:
+        for row, attempt, step, ordered, has_letter, event_id, event_type, received_at, body, digest in due:
             if ordered:
                 self._order.claimed(row)
             delivery = Delivery(
@@ -118,7 +123,8 @@ class Delivering:
                 received_at=EPOCH + timedelta(milliseconds=received_at),
                 body=body,
             )
-            claims.append(Claim(delivery=delivery, row=row, step=step + 1, probe=probe, has_letter=bool(has_letter)))
+            claim = Claim(delivery=delivery, row=row, step=step + 1, probe=probe, has_letter=bool(has_letter))
+            claims.append((claim, digest))
         return claims
 
     def settle(

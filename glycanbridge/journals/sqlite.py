@@ -10,10 +10,12 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
 from glycanbridge.delivery import Claim, Clock, Delivery, Outcome, Settlement, steady_clock, wall_clock
+from glycanbridge.events import is_whole
 from glycanbridge.journal import NewEvent, Recorded, Replay, Terms
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.deciding import Deciding
@@ -96,7 +98,10 @@ class SqliteJournal(SqliteQuestions):
 
     def claim(self, destination: str, *, limit: int, terms: Terms) -> list[Claim]:
         """Take up to `limit` due deliveries; what is rescued is told by a line in the log."""
-        claims = self._writer.run(lambda: self._delivering.claim(destination, limit, terms, self._mine))
+        found = self._writer.run(lambda: self._delivering.claim(destination, limit, terms, self._mine))
+        claims = [
+            claim if is_whole(claim.delivery.body, digest) else replace(claim, whole=False) for claim, digest in found
+        ]
         self._mine.update({each.row: (each, terms.lease_s) for each in claims})
         return claims
 

@@ -13,8 +13,8 @@ import apsw
 
 from glycanbridge.delivery import wall_clock
 from glycanbridge.disk import sync
-from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable, JournalUnusable, ParseError
-from glycanbridge.events import event_id
+from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable, JournalUnusable
+from glycanbridge.events import is_whole
 from glycanbridge.journals.database import Database, is_served, migrate
 from glycanbridge.journals.questions import BUSY_MS, check_version, told
 
@@ -120,11 +120,3 @@ class JournalFile:
             for last, name, digest, body in rows:  # noqa: B007 (the last one goes on)
                 if not is_whole(body, digest):
                     yield f"{self.path}: the event {name} is not what was signed: its body is damaged"
-
-
-def is_whole(body: bytes, digest: bytes) -> bool:
-    """Whether a body is still the one that the digest was taken of."""
-    try:
-        return event_id(body).digest == digest
-    except ParseError:
-        return False
