@@ -4,11 +4,13 @@ An EHR that is away for a weekend would otherwise use up every delivery's attemp
 after some failures in a row, of whatever deliveries, its circuit opens: what it is owed waits, and the waiting does not
 count. From time to time one delivery is tried, a *probe*, each time another one. Once a probe succeeds the circuit
 closes step by step: one delivery after the other until as many have succeeded as had to fail, then all lanes.
+
+A delivery that fails while others get through is at fault itself: its attempts count, so that it comes to its end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glycanbridge.delivery import Result
 from glycanbridge.retry import growing_wait_s
@@ -34,17 +36,23 @@ class Circuit:
     """`None`: it is closed, and every lane works."""
     probe_at: int | None = None
     """While it is open, when the next probe may be made."""
+    answered_at: int | None = None
+    """When a delivery got through, for the first time after the last failure."""
 
     def after(self, result: Result, *, brake: Brake, probe: bool, now: int) -> Circuit:
         """The circuit after an attempt ended in `result` at `now`."""
         if not result.failed:  # also "no such patient": somebody is there
+            if not self.failures:
+                return self
             left = 0 if self.open_since is None else min(self.failures, brake.failures) - 1
-            return Circuit(failures=left, open_since=self.open_since, probe_at=now) if left > 0 else Circuit()
+            if left <= 0:
+                return Circuit(answered_at=now)
+            return Circuit(failures=left, open_since=self.open_since, probe_at=now, answered_at=now)
         if self.open_since is not None and not probe:  # it was under way when the circuit opened
             return self
         failures = self.failures + 1
         if not 0 < brake.failures <= failures:
-            return Circuit(failures=failures, open_since=self.open_since, probe_at=self.open_since and now)
+            return replace(self, failures=failures, probe_at=self.open_since and now)
         number = failures - brake.failures + 1
         wait_s = growing_wait_s(number, first_s=brake.first_wait_s, longest_s=brake.longest_wait_s)
-        return Circuit(failures=failures, open_since=self.open_since or now, probe_at=now + int(wait_s * 1000))
+        return replace(self, failures=failures, open_since=self.open_since or now, probe_at=now + int(wait_s * 1000))

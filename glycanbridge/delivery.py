@@ -109,7 +109,10 @@ class Claim:
     step: int
     """Where it stands in its schedule: its attempts that count, this one included, since it was owed or replayed."""
     probe: bool = False
-    """Made to see whether a destination that failed is back: if it is not, this attempt does not count."""
+    """Made to see whether a destination that failed is back."""
+    counts: bool = True
+    """If the attempt fails, it moves the delivery along its schedule. One that only shows that the destination is still
+    away does not."""
     has_letter: bool = False
     """It died before, and there is a dead letter of it."""
     whole: bool = True
@@ -131,12 +134,12 @@ LONGEST_RETRY_AFTER_S = 3600.0
 """How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
 
 
-def settle(outcome: Outcome, wait_s: float | None, *, probe: bool = False, holds_unknown: bool = False) -> Settlement:
+def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds_unknown: bool = False) -> Settlement:
     """The settlement of a running delivery whose attempt ended in `outcome`.
 
     `wait_s` is the schedule's wait before the next attempt, `None` when there is none left. A far side that asked for
-    more time gets it, up to `LONGEST_RETRY_AFTER_S`. A `probe` that fails does not count. Where `holds_unknown`, an
-    unknown outcome waits for a person.
+    more time gets it, up to `LONGEST_RETRY_AFTER_S`. `counts`: see `Claim`. Where `holds_unknown`, an unknown outcome
+    waits for a person.
     """
     if outcome.result is Result.DELIVERED:
         return Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
@@ -145,4 +148,4 @@ def settle(outcome: Outcome, wait_s: float | None, *, probe: bool = False, holds
     if outcome.result is Result.PERMANENT or wait_s is None:
         return Settlement(state=TRANSITIONS[State.RUNNING, "give up"])
     asked_s = min(outcome.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
-    return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=max(wait_s, asked_s), counts=not probe)
+    return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=max(wait_s, asked_s), counts=counts)

@@ -89,8 +89,8 @@ class Destination:
 
     def settlement(self, claim: Claim, outcome: Outcome) -> Settlement:
         """What follows for a delivery from the outcome of its attempt."""
-        wait_s = self._schedule.wait_s(claim.step, again=claim.probe)
-        return settle(outcome, wait_s, probe=claim.probe, holds_unknown=self.terms.holds_unknown)
+        wait_s = self._schedule.wait_s(claim.step, again=not claim.counts)
+        return settle(outcome, wait_s, counts=claim.counts, holds_unknown=self.terms.holds_unknown)
 
     def attempts(self) -> Attempts:
         """A new instance of the plugin, to be called in this process.

@@ -36,9 +36,9 @@ def test_a_far_side_that_asks_for_time_gets_it_within_reason(asked_s, wait_s):
     assert settle(outcome, 60).wait_s == wait_s
 
 
-def test_a_probe_that_fails_does_not_count():
-    """Nor does it die: it only shows that the destination is still away."""
-    settlement = settle(Outcome(result=Result.TEMPORARY), 60, probe=True)
+def test_an_attempt_may_be_one_that_does_not_count():
+    """It only shows that the destination is still away."""
+    settlement = settle(Outcome(result=Result.TEMPORARY), 60, counts=False)
 
     assert settlement == Settlement(state=State.PENDING, wait_s=60, counts=False)
 

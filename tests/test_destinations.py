@@ -75,14 +75,14 @@ def test_its_terms_are_what_its_settings_say(taker):
     assert make_destination("a", taker, isolation="process").terms.unknown_counts is False
 
 
-@pytest.mark.parametrize(("probe", "state"), [(False, State.DEAD), (True, State.PENDING)])
-def test_the_last_attempt_that_fails_is_the_end_unless_it_was_a_probe(taker, probe, state):
+@pytest.mark.parametrize(("counts", "state"), [(True, State.DEAD), (False, State.PENDING)])
+def test_the_last_attempt_that_fails_is_the_end_unless_it_does_not_count(taker, counts, state):
     """The schedule of one that only showed that the destination is still away does not go on."""
     destination = make_destination("a", taker, schedule_s=(5,))
     now = datetime(2026, 11, 24, tzinfo=UTC)
     delivery = Delivery(id="e1:a", event_id="e1", event_type="report-ready", destination="a", attempt=9,
                         received_at=now, body=b"")  # fmt: skip
-    claim = Claim(delivery=delivery, row=1, step=2, probe=probe)
+    claim = Claim(delivery=delivery, row=1, step=2, counts=counts)
 
     assert destination.settlement(claim, Outcome(result=Result.TEMPORARY)).state is state
 

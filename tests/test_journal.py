@@ -295,8 +295,8 @@ def fail(journal, *, due=1) -> list[Claim]:
     claims = journal.claim("a", limit=9, terms=BRAKE)
     assert len(claims) == due
     for claim in claims:
-        probe = Settlement(state=State.PENDING, wait_s=5, counts=not claim.probe)
-        settle(journal, claim, RETRY[0], probe, terms=BRAKE)
+        settlement = Settlement(state=State.PENDING, wait_s=5, counts=claim.counts)
+        settle(journal, claim, RETRY[0], settlement, terms=BRAKE)
     return claims
 
 
@@ -335,8 +335,36 @@ def test_a_circuit_closes_one_delivery_after_the_other(journal, clock):
         settle(journal, claim, *DELIVERED, terms=BRAKE)
         assert journal.standings()["a"].circuit.failures == missing
 
-    assert journal.standings()["a"].circuit == Circuit()
+    assert journal.standings()["a"].circuit == Circuit(answered_at=clock.ms)
     assert len(journal.claim("a", limit=9, terms=BRAKE)) == 6
+
+
+def test_one_that_fails_while_others_get_through_is_at_fault_itself(journal, clock):
+    """Else a single bad delivery of a small clinic would be probed for ever, and never be a dead letter."""
+    journal.record(new_event(timestamp=0))
+    counted = []
+    for number in range(1, 9):
+        (bad,) = fail(journal)
+        counted.append((bad.probe, bad.counts, bad.step))
+        if number in {5, 6}:  # another one comes by, and gets through
+            clock.turn(1)
+            journal.record(new_event(timestamp=number))
+            clock.turn(200)
+            (good,) = journal.claim("a", limit=9, terms=BRAKE)
+            assert good.delivery.id != bad.delivery.id
+            settle(journal, good, *DELIVERED, terms=BRAKE)
+        clock.turn(200)
+
+    probes = [(True, False, 4)] * 2
+    assert counted == [
+        (False, True, 1),
+        (False, True, 2),
+        (False, True, 3),
+        *probes,
+        (True, True, 4),
+        (True, True, 5),
+        (True, False, 6),
+    ]
 
 
 def test_a_probe_that_never_ended_is_followed_by_another(journal, open_journal_again, clock):

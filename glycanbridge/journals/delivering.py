@@ -16,7 +16,7 @@ from glycanbridge.delivery import Claim, Delivery, Outcome, Result, Settlement, 
 from glycanbridge.journal import Terms
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.order import Order
-from glycanbridge.journals.questions import EPOCH
+from glycanbridge.journals.questions import EPOCH, circuit_of
 from glycanbridge.journals.timekeeper import Timekeeper
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,13 @@ RETURNING ordered
 """
 _RENEW = "UPDATE deliveries SET due_at = ? WHERE id = ? AND state = 'running' AND attempt = ?"
 _ENDED = "SELECT outcome FROM attempts WHERE delivery = ? AND attempt = ? AND duration_ms IS NOT NULL"
+_BEGAN = "SELECT started_at FROM attempts WHERE delivery = ? AND attempt = ?"
 _INSERT_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)"
-_STANDING = "SELECT paused_at, failures, open_since, probe_at FROM destinations WHERE name = ?"
+_STANDING = "SELECT paused_at, failures, open_since, probe_at, answered_at FROM destinations WHERE name = ?"
 _KEEP_CIRCUIT = """
-INSERT INTO destinations (name, failures, open_since, probe_at) VALUES (?, ?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET (failures, open_since, probe_at) = (excluded.failures, excluded.open_since,
-                                                                      excluded.probe_at)
+INSERT INTO destinations (name, failures, open_since, probe_at, answered_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET failures = excluded.failures, open_since = excluded.open_since,
+                                 probe_at = excluded.probe_at, answered_at = excluded.answered_at
 """
 _TAKE_OVER = "UPDATE deliveries SET due_at = ? WHERE state = 'running'"
 _NEXT_DUE = """
@@ -123,8 +124,9 @@ class Delivering:
                 received_at=EPOCH + timedelta(milliseconds=received_at),
                 body=body,
             )
-            claim = Claim(delivery=delivery, row=row, step=step + 1, probe=probe, has_letter=bool(has_letter))
-            claims.append((claim, digest))
+            counts = not probe or self._answered_since(row, attempt, circuit)
+            told = {"probe": probe, "counts": counts, "has_letter": bool(has_letter)}
+            claims.append((Claim(delivery=delivery, row=row, step=step + 1, **told), digest))
         return claims
 
     def settle(
@@ -200,9 +202,14 @@ class Delivering:
             log.warning("an attempt was cut off", extra={"destination": destination, "held": terms.holds_unknown})
 
     def _standing(self, destination: str) -> tuple[bool, Circuit]:
-        for paused_at, failures, open_since, probe_at in self._database.execute(_STANDING, (destination,)):
-            return paused_at is not None, Circuit(failures=failures, open_since=open_since, probe_at=probe_at)
+        for paused_at, *circuit in self._database.execute(_STANDING, (destination,)):
+            return paused_at is not None, circuit_of(*circuit)
         return False, Circuit()
+
+    def _answered_since(self, row: int, attempt: int, circuit: Circuit) -> bool:
+        """Whether another delivery got through since this attempt failed: then it is not the destination's fault."""
+        began = self._database.execute(_BEGAN, (row, attempt)).get
+        return began is not None and circuit.answered_at is not None and circuit.answered_at > began
 
     def _look_at(self, claim: Claim, result: Result, terms: Terms) -> None:
         """Let the destination's circuit know how the attempt ended."""

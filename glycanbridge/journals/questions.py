@@ -120,10 +120,12 @@ class SqliteQuestions:
 
     def standings(self) -> dict[str, Standing]:
         """How each destination stands that is paused or has failed lately."""
-        question = "SELECT name, paused_at, paused_by, reason, failures, open_since, probe_at FROM destinations"
+        question = """
+            SELECT name, paused_at, paused_by, reason, failures, open_since, probe_at, answered_at FROM destinations
+        """
         standings = {}
-        for name, paused_at, paused_by, reason, failures, open_since, probe_at in self._ask(question, [], {}, ""):
-            circuit = Circuit(failures=failures, open_since=open_since, probe_at=probe_at)
+        for name, paused_at, paused_by, reason, *parts in self._ask(question, [], {}, ""):
+            circuit = circuit_of(*parts)
             standings[name] = Standing(paused_at=paused_at, paused_by=paused_by, reason=reason, circuit=circuit)
         return standings
 
@@ -157,6 +159,11 @@ class SqliteQuestions:
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         with self._lock, told(self.path):
             return list(self._reader.execute(f"{select} {where} {end}", dict(values)))
+
+
+def circuit_of(failures: int, open_since: int | None, probe_at: int | None, answered_at: int | None) -> Circuit:
+    """The circuit in a destination's row."""
+    return Circuit(failures=failures, open_since=open_since, probe_at=probe_at, answered_at=answered_at)
 
 
 def check_version(connection: apsw.Connection, path: Path) -> int:

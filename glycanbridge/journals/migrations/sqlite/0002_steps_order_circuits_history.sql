@@ -77,6 +77,7 @@ CREATE TABLE destinations (
     failures    INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
     open_since  INTEGER,
     probe_at    INTEGER,
+    answered_at INTEGER,                    -- when a delivery got through, for the first time after the last failure
     CHECK ((paused_at IS NULL) = (paused_by IS NULL)),
     CHECK ((open_since IS NULL) = (probe_at IS NULL))
 ) STRICT, WITHOUT ROWID;
