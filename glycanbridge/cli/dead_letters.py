@@ -10,19 +10,8 @@ from typing import Any
 
 import click
 
-from glycanbridge.cli.options import (
-    check_choice,
-    choice_options,
-    config_option,
-    confirm,
-    filter_options,
-    json_option,
-    one_or_many,
-    read_settings,
-    reason_option,
-    who,
-    yes_option,
-)
+from glycanbridge.cli.choices import check_choice, confirm, one_or_many, reason_option, who, yes_option
+from glycanbridge.cli.options import choice_options, config_option, filter_options, json_option, read_settings
 from glycanbridge.cli.tables import show_row, show_rows
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.delivery import State

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from glycanbridge.cli.options import (
+from glycanbridge.cli.choices import (
     check_choice,
-    choice_options,
-    config_option,
     confirm,
-    filter_options,
-    json_option,
+    make_again,
     one_or_many,
-    read_settings,
     reason_option,
+    replay_options,
     who,
     yes_option,
 )
+from glycanbridge.cli.options import choice_options, config_option, filter_options, json_option, read_settings
 from glycanbridge.cli.tables import iso, short, show_row, show_rows
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import State
 from glycanbridge.destinations import open_destinations
-from glycanbridge.journal import AttemptRow, DeliveryRow, Filter, Questions
+from glycanbridge.journal import AttemptRow, DeliveryRow, Filter, Journal, Questions, Replay
 from glycanbridge.journals import open_by_hand, open_questions
 from glycanbridge.replays import chosen_deliveries, replay_of
 
@@ -66,12 +65,7 @@ def show_delivery(delivery_id: str, config: Path, *, as_json: bool) -> None:
 
 
 @command.command("replay")
-@one_or_many
-@config_option
-@choice_options
-@click.option("--all", "all_of_them", is_flag=True, help="Every dead delivery.")
-@click.option("--per-second", "per_s", type=click.FloatRange(min=0.001), help="Spread them: at most so many a second.")
-@yes_option
+@replay_options
 def replay_deliveries(
     one: str | None, config: Path, *, which: Filter, all_of_them: bool, per_s: float | None, yes: bool
 ) -> None:
@@ -80,17 +74,8 @@ def replay_deliveries(
     Dead ones, unless --state says otherwise: `pending` ones need not wait any longer. Their history stays.
     """
     check_choice(one, which, all_of_them=all_of_them)
-    settings, source = read_settings(config)
-    destinations, _ = open_destinations(settings, source)
-    with closing(open_by_hand(settings.journal)) as journal:
-        if one is None:
-            chosen = chosen_deliveries(which, questions=journal, destinations=destinations)
-        else:
-            row = find_delivery(journal, one)
-            chosen = [replay_of(journal.event(row.event_id)[0], row.destination, destinations)]
-        confirm(len(chosen), "deliveries", yes=yes or one is not None)
-        moved = journal.replay(chosen, who=who(), per_s=per_s)
-    click.echo(f"{moved} to be made; {len(chosen) - moved} were due or running already", err=True)
+    with _chosen(one, config, which) as (journal, _, chosen):
+        make_again(journal, chosen, "deliveries", yes=yes or one is not None, per_s=per_s)
 
 
 @command.command("confirm")
@@ -118,21 +103,28 @@ def discard_deliveries(one: str | None, config: Path, *, which: Filter, reason: 
     They stay in the journal as dead, with who and why; there is no dead letter of them.
     """
     check_choice(one, which)
-    settings, source = read_settings(config)
-    letters, destinations = DeadLetters(settings.dead_letters), open_destinations(settings, source)[0]
-    with closing(open_by_hand(settings.journal)) as journal:
-        if one is None:
-            which = which if which.state else replace(which, state=State.PENDING)
-            chosen = chosen_deliveries(which, questions=journal, destinations=destinations)
-        else:
-            row = find_delivery(journal, one)
-            chosen = [replay_of(journal.event(row.event_id)[0], row.destination, destinations)]
+    which = which if which.state or one is not None else replace(which, state=State.PENDING)
+    with _chosen(one, config, which) as (journal, letters, chosen):
         confirm(len(chosen), "deliveries", yes=yes or one is not None)
         ids = [f"{each.event_id}:{each.destination}" for each in chosen]
         gone = [each for each in ids if journal.discard(each, who=who(), reason=reason)]
         for each in gone:
             letters.remove(each)
     click.echo(f"{len(gone)} discarded; {len(chosen) - len(gone)} could not be: running or delivered", err=True)
+
+
+@contextmanager
+def _chosen(one: str | None, config: Path, which: Filter) -> Iterator[tuple[Journal, DeadLetters, list[Replay]]]:
+    """The journal, the dead letters, and the one delivery with this ID or all that fit."""
+    settings, source = read_settings(config)
+    destinations, _ = open_destinations(settings, source)
+    with closing(open_by_hand(settings.journal)) as journal:
+        if one is None:
+            chosen = chosen_deliveries(which, questions=journal, destinations=destinations)
+        else:
+            row = find_delivery(journal, one)
+            chosen = [replay_of(journal.event(row.event_id)[0], row.destination, destinations)]
+        yield journal, DeadLetters(settings.dead_letters), chosen
 
 
 def find_delivery(questions: Questions, delivery_id: str) -> DeliveryRow:

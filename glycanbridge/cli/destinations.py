@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from glycanbridge.cli.options import config_option, json_option, read_settings, reason_option, who
+from glycanbridge.cli.choices import reason_option, who
+from glycanbridge.cli.options import config_option, json_option, read_settings
 from glycanbridge.cli.tables import iso, show_rows
 from glycanbridge.destinations import Destination, open_destinations
 from glycanbridge.journal import Owed, Standing

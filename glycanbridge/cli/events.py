@@ -10,19 +10,9 @@ from typing import Any
 
 import click
 
+from glycanbridge.cli.choices import check_choice, make_again, replay_options
 from glycanbridge.cli.deliveries import delivery_row
-from glycanbridge.cli.options import (
-    check_choice,
-    choice_options,
-    config_option,
-    confirm,
-    filter_options,
-    json_option,
-    one_or_many,
-    read_settings,
-    who,
-    yes_option,
-)
+from glycanbridge.cli.options import config_option, filter_options, json_option, read_settings
 from glycanbridge.cli.tables import iso, short, show_row, show_rows
 from glycanbridge.destinations import open_destinations
 from glycanbridge.journal import EventRow, Filter, Questions
@@ -63,12 +53,7 @@ def show_event(event_id: str, config: Path, *, as_json: bool) -> None:
 
 
 @command.command("replay")
-@one_or_many
-@config_option
-@choice_options
-@click.option("--all", "all_of_them", is_flag=True, help="Every event there is.")
-@click.option("--per-second", "per_s", type=click.FloatRange(min=0.001), help="Spread them: at most so many a second.")
-@yes_option
+@replay_options
 def replay_events(
     one: str | None, config: Path, *, which: Filter, all_of_them: bool, per_s: float | None, yes: bool
 ) -> None:
@@ -92,11 +77,8 @@ def replay_events(
             takers = [name for name in names if destinations[name].takes(event.type, event.practice_id)]
             chosen = [replay_of(event, name, destinations) for name in takers]
         events, to = len({each.event_id for each in chosen}), sorted({each.destination for each in chosen})
-        confirm(
-            len(chosen), f"deliveries of {events} events to {', '.join(to) or 'nobody'}", yes=yes or one is not None
-        )
-        moved = journal.replay(chosen, who=who(), per_s=per_s)
-    click.echo(f"{moved} to be made; {len(chosen) - moved} were due or running already", err=True)
+        told = f"deliveries of {events} events to {', '.join(to) or 'nobody'}"
+        make_again(journal, chosen, told, yes=yes or one is not None, per_s=per_s)
 
 
 def find_event(questions: Questions, event_id: str) -> EventRow:

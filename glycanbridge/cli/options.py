@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
-import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -90,35 +88,6 @@ def _with_filter(command: F, options: Mapping[str, Callable[[F], F]]) -> F:
     for option in reversed(list(options.values())):
         decorated = option(decorated)
     return decorated
-
-
-yes_option = click.option("--yes", is_flag=True, help="Do it, instead of saying how many there are.")
-reason_option = click.option("--reason", required=True, help="Why: kept with your name.")
-one_or_many = click.argument("one", metavar="[ID]", required=False)
-
-
-def check_choice(one: str | None, which: Filter, *, all_of_them: bool = False) -> None:
-    """See that a person named one thing, or said which of many; nothing at all is no choice."""
-    chosen = which != Filter()
-    if one is not None and (chosen or all_of_them):
-        raise click.UsageError("name one ID, or choose many by filters: not both")
-    if one is None and not chosen and not all_of_them:
-        raise click.UsageError("name an ID, choose by filters such as --destination NAME, or say --all")
-
-
-def confirm(count: int, what: str, *, yes: bool) -> None:
-    """Say how many it is about; end here, with exit 1, unless the person has said yes."""
-    click.echo(f"{count} {what}", err=True)
-    if not yes:
-        raise click.ClickException("nothing was done: say --yes to do it")
-
-
-def who() -> str:
-    """The name of whoever runs the command, as the system knows it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def read_settings(config: Path) -> tuple[Settings, BridgeYaml]:
