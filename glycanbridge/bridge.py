@@ -74,7 +74,7 @@ class Bridge:
             self.journal.release(claims[len(settling) :])
             for each in settling:
                 if each.wait(until=lane.stopping) is State.DELIVERED and each.claim.has_letter:
-                    self._dead_letters.remove(each.claim.delivery.id)
+                    self._dead_letters.remove_of(each.claim.delivery)
         finally:
             self.journal.let_go(claims)
         return bool(claims)

@@ -65,7 +65,7 @@ class DeadLetters:
         Raises `DeadLetterError` if it cannot be written.
         """
         letter = DeadLetter(
-            id=_id("delivery", delivery.id.encode()),
+            id=letter_of(delivery.id),
             kind="delivery",
             event_id=delivery.event_id,
             destination=delivery.destination,
@@ -107,17 +107,25 @@ class DeadLetters:
             self._write(letter)
             return letter
 
-    def remove(self, what: DeadLetter | str) -> None:
-        """Remove a dead letter, or that of the delivery with this id: it was delivered after all, or is not wanted.
+    def remove(self, letter_id: str, *, received_at: str | None = None) -> None:
+        """Remove a dead letter: its delivery was made after all, or is not wanted.
 
-        Copies of it in the directory go as well. Raises `DeadLetterError` if one cannot be removed.
+        `received_at`, as it stands in the letter, saves looking through the directory; without it, or if the file was
+        put back under another name, all are looked at. Raises `DeadLetterError` if one cannot be removed.
         """
-        identity = what.id if isinstance(what, DeadLetter) else _id("delivery", what.encode())
         try:
-            for file in self.directory.glob(f"*-{identity}.json"):
+            named = None if received_at is None else self._file(received_at, letter_id)
+            if named is not None and named.exists():
+                named.unlink(missing_ok=True)
+                return
+            for file in self.directory.glob(f"*-{letter_id}.json"):
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise DeadLetterError(f"{self.directory}: no dead letter can be removed: {error.strerror}") from error
+
+    def remove_of(self, delivery: Delivery) -> None:
+        """Remove the dead letter of a delivery. Raises `DeadLetterError` if it cannot be removed."""
+        self.remove(letter_of(delivery.id), received_at=_iso(delivery.received_at))
 
     def load(self, letter_id: str) -> DeadLetter:
         """The dead letter with this id, or the only one whose id begins with it. Raises `DeadLetterError`."""
@@ -151,9 +159,12 @@ class DeadLetters:
     def _now(self) -> str:
         return _iso(datetime.fromtimestamp(self._clock() / 1000, UTC))
 
+    def _file(self, received_at: str, letter_id: str) -> Path:
+        moment = "".join(character for character in received_at if character not in "-:.")
+        return self.directory / f"{moment}-{letter_id}.json"
+
     def _write(self, letter: DeadLetter) -> None:
-        moment = "".join(character for character in letter.received_at if character not in "-:.")
-        target = self.directory / f"{moment}-{letter.id}.json"
+        target = self._file(letter.received_at, letter.id)
         partial = target.with_suffix(f".{token_hex(4)}.partial")
         told = asdict(letter) | _body_as_text(letter.body)
         try:
@@ -178,6 +189,11 @@ class DeadLetters:
             sync(self.directory.parent)
         except OSError as error:
             raise DeadLetterError(f"{self.directory}: cannot be synced: {error.strerror}") from error
+
+
+def letter_of(delivery_id: str) -> str:
+    """The id of the dead letter of a delivery, whether there is one or not."""
+    return _id("delivery", delivery_id.encode())
 
 
 def _id(kind: Kind, what: bytes) -> str:

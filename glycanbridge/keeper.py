@@ -59,7 +59,7 @@ class Keeper:
             if isinstance(letter, DeadLetter) and letter.event_id is not None:
                 rows = self._journal.deliveries_of(letter.event_id)
                 if any(row.destination == letter.destination and row.state is State.DELIVERED for row in rows):
-                    self._dead_letters.remove(letter)
+                    self._dead_letters.remove(letter.id, received_at=letter.received_at)
 
     def _run(self) -> None:
         shortest_lease_s = min((each.terms.lease_s for each in self._destinations.values()), default=LONGEST_NAP_S)

@@ -35,11 +35,11 @@ def replay_letter(
     kept_as = _event_of(letter, journal)
     states = {row.destination: row.state for row in journal.deliveries_of(kept_as)}
     if states.get(destination) is State.DELIVERED:
-        dead_letters.remove(letter)
+        dead_letters.remove(letter.id, received_at=letter.received_at)
         return "was delivered already; the file is removed"
     journal.replay([_replay(kept_as, letter.body, destination, destinations, has_letter=True)], who=who)
     if kept_as != letter.event_id:  # its id was another event's in the journal that was lost
-        dead_letters.remove(letter)
+        dead_letters.remove(letter.id, received_at=letter.received_at)
     return "is due now" if destination in destinations else f"waits: {destination} is not in bridge.yaml"
 
 
@@ -51,7 +51,7 @@ def discard_letter(letter: DeadLetter, *, journal: Journal, dead_letters: DeadLe
     delivery_id = f"{letter.event_id}:{letter.destination}"
     if letter.kind == "quarantine" or not journal.discard(delivery_id, who=who, reason=reason):
         journal.note(who=who, what="discard", about=letter.id, reason=reason)
-    dead_letters.remove(letter)
+    dead_letters.remove(letter.id, received_at=letter.received_at)
 
 
 def chosen_deliveries(which: Filter, *, questions: Questions, destinations: Destinations) -> list[Replay]:
@@ -95,7 +95,7 @@ def _understand(
         )
     )
     journal.note(who=who, what="replay", about=letter.id, reason=f"it is the event {recorded.event_id}")
-    dead_letters.remove(letter)
+    dead_letters.remove(letter.id, received_at=letter.received_at)
     if recorded.duplicate:
         return f"is the event {recorded.event_id}, which was there already"
     return f"is the event {recorded.event_id}, owed to {', '.join(owed_to) or 'nobody'}"

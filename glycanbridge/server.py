@@ -84,8 +84,8 @@ class Server:
         if not self._dispatcher.stop(LAST_ATTEMPTS_S):
             log.warning("stopped in the middle of an attempt: it is made again after the next start")
         self._keeper.stop()
+        self._journal.close()  # before the processes: what is cut off now is made again, and counts for nothing
         self._forks.close()
-        self._journal.close()
         log.info("stopped")
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

@@ -172,3 +172,17 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path):
     with pytest.raises(DeadLetterError, match=r"file/dead-letters: cannot be listed: Not a directory"):
         DeadLetters(tmp_path / "file" / "dead-letters").quarantine(b"x", reason="not JSON")
     assert list(DeadLetters(tmp_path / "nowhere").letters()) == []
+
+
+def test_a_dead_letter_is_removed_also_under_another_name(dead_letters):
+    """Whoever put it back by hand may have renamed it; the others stay."""
+    mine, other = dead_letters.bury(delivery(), plugin="fhir", reason=""), dead_letters.quarantine(b"x", reason="")
+    dead_letters.remove_of(delivery())
+    assert list(dead_letters.letters()) == [other]
+
+    dead_letters.bury(delivery(), plugin="fhir", reason="")
+    (file,) = dead_letters.directory.glob(f"*-{mine.id}.json")
+    file.rename(file.with_name(f"put-back-{mine.id}.json"))
+    dead_letters.remove(mine.id, received_at=mine.received_at)
+    dead_letters.remove("nothing")
+    assert list(dead_letters.letters()) == [other]

@@ -22,7 +22,7 @@ from glycanbridge.cli.choices import (
 )
 from glycanbridge.cli.options import choice_options, config_option, filter_options, json_option, read_settings
 from glycanbridge.cli.tables import iso, short, show_row, show_rows
-from glycanbridge.dead_letters import DeadLetters
+from glycanbridge.dead_letters import DeadLetters, letter_of
 from glycanbridge.delivery import State
 from glycanbridge.destinations import open_destinations
 from glycanbridge.journal import AttemptRow, DeliveryRow, Filter, Journal, Questions, Replay
@@ -109,7 +109,7 @@ def discard_deliveries(one: str | None, config: Path, *, which: Filter, reason: 
         ids = [f"{each.event_id}:{each.destination}" for each in chosen]
         gone = [each for each in ids if journal.discard(each, who=who(), reason=reason)]
         for each in gone:
-            letters.remove(each)
+            letters.remove(letter_of(each))
     click.echo(f"{len(gone)} discarded; {len(chosen) - len(gone)} could not be: running or delivered", err=True)
 
 
