@@ -220,8 +220,8 @@ class Delivering:
             self._keep(name, after)
             self._due.add(name)
         if (before.open_since is None) != (after.open_since is None):
-            told = {"destination": name, "failures": after.failures or before.failures}
-            log.warning("the circuit is %s", "closed" if after.open_since is None else "open", extra=told)
+            back, away = "the destination answers again", "the destination is left alone, it failed again and again"
+            log.warning(back if after.open_since is None else away, extra={"destination": name})
 
     def _keep(self, destination: str, circuit: Circuit) -> None:
         self._database.execute(_KEEP_CIRCUIT, (destination, *astuple(circuit)))

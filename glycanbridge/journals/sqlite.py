@@ -98,7 +98,7 @@ class SqliteJournal(SqliteQuestions):
 
     def claim(self, destination: str, *, limit: int, terms: Terms) -> list[Claim]:
         """Take up to `limit` due deliveries; what is rescued is told by a line in the log."""
-        found = self._writer.run(lambda: self._delivering.claim(destination, limit, terms, self._mine))
+        found = self._writer.run(lambda: self._delivering.claim(destination, limit, terms, dict(self._mine)))
         claims = [
             claim if is_whole(claim.delivery.body, digest) else replace(claim, whole=False) for claim, digest in found
         ]
