@@ -1,8 +1,9 @@
 """The contract with plugins: the hooks that a plugin can have.
 
-A plugin is a class. The bridge makes one instance of it for each destination in `bridge.yaml`, and calls one hook for
-one delivery; a hook takes any or all of the arguments named here. A hook returns a receipt (what the far side gave
-back, in a line) or `None`, or raises `TemporaryError` or `PermanentError`; any other exception counts as temporary.
+A plugin is a class. The bridge makes an instance of it for each lane of each destination in `bridge.yaml`, in a process
+of its own (or one for all lanes, with `isolation: thread`), and calls one hook for one delivery; a hook takes any or
+all of the arguments named here. A hook returns a receipt (what the far side gave back, in a line) or `None`, or raises
+`TemporaryError` or `PermanentError`; any other exception counts as temporary.
 """
 
 from __future__ import annotations

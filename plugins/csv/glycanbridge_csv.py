@@ -125,7 +125,7 @@ class _Known:
 
 
 class Csv:
-    """The plugin: one instance for each destination in `bridge.yaml`. It holds no file open between deliveries."""
+    """The plugin: an instance for each lane of a destination. It holds no file open between deliveries."""
 
     Settings = CsvSettings
 
