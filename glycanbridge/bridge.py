@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from glycanbridge.dead_letters import DeadLetters
-from glycanbridge.delivery import Claim, Delivery, Outcome, State
+from glycanbridge.delivery import Claim, Delivery, Ended, Outcome, State
 from glycanbridge.destinations import Destination, Destinations
-from glycanbridge.errors import DeadLetterError, ParseError
+from glycanbridge.errors import DeadLetterError, JournalUnavailable, ParseError
 from glycanbridge.events import event_id, parse
 from glycanbridge.journal import Journal, NewEvent
 from glycanbridge.lanes import Lane
-from glycanbridge.settling import Settling
+from glycanbridge.retry import insist
 from glycanbridge.signature import verify
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,7 @@ class Bridge:
     """GlycanAge on one side, the destinations on the other, the journal in between."""
 
     def __init__(
-        self,
-        *,
-        secrets: Sequence[str],
-        journal: Journal,
-        destinations: Destinations,
-        dead_letters: DeadLetters,
+        self, *, secrets: Sequence[str], journal: Journal, destinations: Destinations, dead_letters: DeadLetters
     ) -> None:
         self.journal = journal
         self.destinations = destinations
@@ -60,32 +56,41 @@ class Bridge:
     def deliver_next(self, lane: Lane) -> bool:
         """Make the lane's next attempts, at what its destination has been owed longest; `False` if nothing is due.
 
-        A batch is claimed in one commit. Each outcome is on its way to the disk while the next attempt is made, and all
-        of them are there when this returns. The first failure ends the batch: the rest is put back as it was.
+        A batch is claimed in one commit and settled in one; the first failure ends it, and the rest is put back.
         """
-        claims = self.journal.claim(lane.destination.name, limit=lane.batch, terms=lane.destination.terms)
-        settling: list[Settling] = []
+        destination, ended = lane.destination, list[Ended]()
+        claims = self.journal.claim(destination.name, limit=lane.batch, terms=destination.terms)
         try:
             for claim in claims:
-                outcome = lane.deliver(claim)
-                settling.append(self._settle(lane, claim, outcome))
-                if outcome.result.failed or lane.stopping.is_set():
+                ended.append(self._attempt(lane, claim))
+                if ended[-1].outcome.result.failed or lane.stopping.is_set():
                     break
-            self.journal.release(claims[len(settling) :])
-            for each in settling:
-                if each.wait(until=lane.stopping) is State.DELIVERED and each.claim.has_letter:
-                    self._dead_letters.remove_of(each.claim.delivery)
+            # An outcome that is not written down is an attempt made twice: insist, until we are told to stop.
+            settle = partial(self.journal.settle, ended, terms=destination.terms)
+            for each, kept in zip(ended, insist(settle, on=JournalUnavailable, until=lane.stopping), strict=True):
+                self._settled(each, kept=kept)
+            self.journal.release(claims[len(ended) :])
         finally:
             self.journal.let_go(claims)
         return bool(claims)
 
-    def _settle(self, lane: Lane, claim: Claim, outcome: Outcome) -> Settling:
-        """Send an outcome on its way to the disk; the dead letter of a dead one is there before."""
+    def _attempt(self, lane: Lane, claim: Claim) -> Ended:
+        """Make one attempt; the dead letter of one that dies of it is there before the journal knows."""
+        outcome = lane.deliver(claim)
         settlement = lane.destination.settlement(claim, outcome)
         letter = settlement.state is State.DEAD and self._bury(lane.destination, claim.delivery, outcome)
-        return Settling(
-            self.journal, claim, outcome, settlement, took_s=lane.took_s, terms=lane.destination.terms, letter=letter
-        )
+        took_ms = int(lane.took_s * 1000)
+        return Ended(claim=claim, outcome=outcome, settlement=settlement, took_ms=took_ms, letter=letter)
+
+    def _settled(self, ended: Ended, *, kept: bool) -> None:
+        delivery, state, error = ended.claim.delivery, ended.settlement.state, ended.outcome.error
+        told = {"delivery": delivery.id, "attempt": delivery.attempt, "took_ms": ended.took_ms, "error": error}
+        if not kept:
+            log.warning("outcome dropped: the lease was lost", extra=told)
+        elif state is not State.DELIVERED:
+            log.warning("attempt failed: %s", state, extra=told)
+        elif ended.claim.has_letter:
+            self._dead_letters.remove_of(delivery)
 
     def _bury(self, destination: Destination, delivery: Delivery, outcome: Outcome) -> bool:
         try:

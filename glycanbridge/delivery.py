@@ -130,6 +130,18 @@ class Settlement:
     """Whether the attempt moves the delivery along its schedule."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An attempt that has come to its end, and what is to be written down of it."""
+
+    claim: Claim
+    outcome: Outcome
+    settlement: Settlement
+    took_ms: int
+    letter: bool = False
+    """The dead letter of a dead delivery has been written."""
+
+
 LONGEST_RETRY_AFTER_S = 3600.0
 """How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
 

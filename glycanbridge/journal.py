@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from glycanbridge.circuit import Brake, Circuit
-from glycanbridge.delivery import Claim, Delivery, Outcome, Settlement, State
+from glycanbridge.delivery import Claim, Delivery, Ended, State
 from glycanbridge.events import Event, EventId
 
 
@@ -225,13 +225,11 @@ class Journal(Questions, Protocol):
         rescued first: its attempt is journaled as `unknown`, and it is due again or waits for a person.
         """
 
-    def settle(
-        self, claim: Claim, outcome: Outcome, settlement: Settlement, *, took_ms: int, terms: Terms, letter: bool
-    ) -> Callable[[], bool]:
-        """Journal a claim's attempt, which took so long and ends now, and put the delivery into its next state.
+    def settle(self, ended: Sequence[Ended], *, terms: Terms) -> list[bool]:
+        """Journal attempts that end now, in one commit, and put each delivery into its next state.
 
-        `letter`: the dead letter of a dead one has been written. Returns at once; call what it returns to wait for the
-        commit: `False` if the lease was lost (it was rescued and claimed anew): then nothing was changed.
+        For each, `False` if its lease was lost (it was rescued, and perhaps claimed anew): then nothing was changed. To
+        settle the same ones again, after a commit that was not seen, changes nothing either, and is `True`.
         """
 
     def release(self, claims: Sequence[Claim]) -> None:

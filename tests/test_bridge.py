@@ -155,12 +155,9 @@ def test_an_outcome_is_written_down_as_soon_as_the_journal_is_back(make_bridge, 
     settle, trouble = bridge.journal.settle, [JournalUnavailable("the disk is full")] * 3
 
     def settle_or_fail(*arguments, **more):
-        def wait():
-            if trouble:
-                raise trouble.pop()
-            return settle(*arguments, **more)()
-
-        return wait
+        if trouble:
+            raise trouble.pop()
+        return settle(*arguments, **more)
 
     monkeypatch.setattr(bridge.journal, "settle", settle_or_fail)
     monkeypatch.setattr(lane.stopping, "wait", lambda timeout: None)

@@ -8,7 +8,7 @@ import pytest
 from serving import sample
 
 from glycanbridge.circuit import Brake, Circuit
-from glycanbridge.delivery import Claim, Outcome, Result, Settlement, State
+from glycanbridge.delivery import Claim, Ended, Outcome, Result, Settlement, State
 from glycanbridge.errors import JournalUnavailable
 from glycanbridge.events import event_id, parse
 from glycanbridge.journal import Filter, NewEvent, Replay, Terms
@@ -23,8 +23,12 @@ TERMS = Terms(lease_s=60)
 
 def settle(journal, claim: Claim, outcome: Outcome, settlement: Settlement, *, took_ms=1, **more) -> bool:
     """Settle a claim and wait until it is on disk."""
-    more = {"terms": TERMS, "letter": True} | more
-    return journal.settle(claim, outcome, settlement, took_ms=took_ms, **more)()
+    terms = more.pop("terms", TERMS)
+    more = {"letter": True} | more
+    (kept,) = journal.settle(
+        [Ended(claim=claim, outcome=outcome, settlement=settlement, took_ms=took_ms, **more)], terms=terms
+    )
+    return kept
 
 
 def new_event(event_type="report-ready", *, owed_to=("a",), **changes) -> NewEvent:

@@ -12,7 +12,7 @@ from dataclasses import astuple, replace
 from datetime import timedelta
 
 from glycanbridge.circuit import Circuit
-from glycanbridge.delivery import Claim, Delivery, Outcome, Result, Settlement, State
+from glycanbridge.delivery import Claim, Delivery, Ended, Result, State
 from glycanbridge.journal import Terms
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.order import Order
@@ -129,10 +129,9 @@ class Delivering:
             claims.append((Claim(delivery=delivery, row=row, step=step + 1, **told), digest))
         return claims
 
-    def settle(
-        self, claim: Claim, outcome: Outcome, settlement: Settlement, *, took_ms: int, terms: Terms, letter: bool
-    ) -> bool:
-        """See `Journal.settle`; a second time, after a first one whose commit was not seen, it changes nothing."""
+    def settle(self, ended: Ended, terms: Terms) -> bool:
+        """See `Journal.settle`."""
+        claim, outcome, settlement = ended.claim, ended.outcome, ended.settlement
         now, attempt = self._timekeeper.now, claim.delivery.attempt
         waits = settlement.state is State.PENDING
         values = {
@@ -141,7 +140,7 @@ class Delivering:
             "held": waits and settlement.wait_s is None,
             "uncounted": not settlement.counts,
             "finished_at": None if waits else now,
-            "letter": _letter(claim, settlement, written=letter),
+            "letter": _letter(ended),
             "error": outcome.error,
             "receipt": outcome.receipt,
             "row": claim.row,
@@ -150,8 +149,8 @@ class Delivering:
         ordered = self._database.execute(_SETTLE, values).get
         if ordered is None:
             return bool(self._database.execute(_ENDED, (claim.row, attempt)).get == outcome.result)
-        ended = (now - took_ms, took_ms, outcome.result, outcome.error, outcome.receipt)
-        self._database.execute(_INSERT_ATTEMPT, (claim.row, attempt, *ended))
+        told = (now - ended.took_ms, ended.took_ms, outcome.result, outcome.error, outcome.receipt)
+        self._database.execute(_INSERT_ATTEMPT, (claim.row, attempt, *told))
         if ordered:
             (self._order.put_back if waits else self._order.settled)(claim.row, now)
             self._due.add(claim.delivery.destination)
@@ -227,8 +226,8 @@ class Delivering:
         self._database.execute(_KEEP_CIRCUIT, (destination, *astuple(circuit)))
 
 
-def _letter(claim: Claim, settlement: Settlement, *, written: bool) -> str | None:
+def _letter(ended: Ended) -> str | None:
     """Whether there is a dead letter, or should be one."""
-    if settlement.state is State.DEAD:
-        return "written" if written else "owed"
-    return "written" if claim.has_letter and settlement.state is State.PENDING else None
+    if ended.settlement.state is State.DEAD:
+        return "written" if ended.letter else "owed"
+    return "written" if ended.claim.has_letter and ended.settlement.state is State.PENDING else None

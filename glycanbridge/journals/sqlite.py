@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
-from glycanbridge.delivery import Claim, Clock, Delivery, Outcome, Settlement, steady_clock, wall_clock
+from glycanbridge.delivery import Claim, Clock, Delivery, Ended, steady_clock, wall_clock
 from glycanbridge.events import is_whole
 from glycanbridge.journal import NewEvent, Recorded, Replay, Terms
 from glycanbridge.journals.database import Database
@@ -105,20 +105,11 @@ class SqliteJournal(SqliteQuestions):
         self._mine.update({each.row: (each, terms.lease_s) for each in claims})
         return claims
 
-    def settle(
-        self, claim: Claim, outcome: Outcome, settlement: Settlement, *, took_ms: int, terms: Terms, letter: bool
-    ) -> Callable[[], bool]:
-        """Journal an attempt in the next group; call what this returns to wait for it."""
-        settled = self._writer.submit(
-            lambda: self._delivering.settle(claim, outcome, settlement, took_ms=took_ms, terms=terms, letter=letter)
-        )
-
-        def wait() -> bool:
-            kept = settled()
-            self.let_go([claim])
-            return kept
-
-        return wait
+    def settle(self, ended: Sequence[Ended], *, terms: Terms) -> list[bool]:
+        """Journal attempts that end now, in one commit."""
+        kept = self._writer.run(lambda: [self._delivering.settle(each, terms) for each in ended])
+        self.let_go([each.claim for each in ended])
+        return kept
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Put back claims whose attempts have not begun."""

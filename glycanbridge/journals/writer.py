@@ -49,25 +49,15 @@ class Transaction(Protocol):
 class _Ticket:
     """One caller's work and, once the lock is open, its result or error. (A `Future` costs 12 to 18 us more.)"""
 
-    __slots__ = ("abandoned", "done", "error", "result", "wait_s", "work")
+    __slots__ = ("abandoned", "done", "error", "result", "work")
 
-    def __init__(self, work: Callable[[], Any], wait_s: float) -> None:
+    def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
-        self.wait_s = wait_s
         self.done = allocate_lock()
         self.done.acquire()
         self.result: Any = None
         self.error: Exception | None = None
         self.abandoned = False
-
-    def wait(self) -> Any:
-        """The result, once its commit is on disk. Raises as `Writer.run` does."""
-        if not self.done.acquire(timeout=self.wait_s):
-            self.abandoned = True
-            raise JournalUnavailable(f"the journal did not commit within {self.wait_s:g} s")
-        if self.error is not None:
-            raise self.error
-        return self.result
 
 
 class Writer:
@@ -97,15 +87,16 @@ class Writer:
         `work` runs in the writer's thread, and may run a second time if its group's first commit failed. Raises
         `JournalUnavailable` if it cannot be committed now, and whatever `work` raised.
         """
-        return self.submit(work)()
-
-    def submit(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Have `work` done in the next group, and go on; call what this returns to wait for it, as `run` does."""
         if self._closing:
             raise JournalUnavailable("the journal is closed")
-        ticket = _Ticket(work, self._wait_s)
+        ticket = _Ticket(work)
         self._queue.put(ticket)
-        return cast("Callable[[], T]", ticket.wait)
+        if not ticket.done.acquire(timeout=self._wait_s):
+            ticket.abandoned = True
+            raise JournalUnavailable(f"the journal did not commit within {self._wait_s:g} s")
+        if ticket.error is not None:
+            raise ticket.error
+        return cast(T, ticket.result)
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
