@@ -79,8 +79,9 @@ class Bridge:
         outcome = lane.deliver(claim)
         settlement = lane.destination.settlement(claim, outcome)
         letter = settlement.state is State.DEAD and self._bury(lane.destination, claim.delivery, outcome)
-        took_ms = int(lane.took_s * 1000)
-        return Ended(claim=claim, outcome=outcome, settlement=settlement, took_ms=took_ms, letter=letter)
+        return Ended(
+            claim=claim, outcome=outcome, settlement=settlement, took_ms=int(lane.took_s * 1000), letter=letter
+        )
 
     def _settled(self, ended: Ended, *, kept: bool) -> None:
         delivery, state, error = ended.claim.delivery, ended.settlement.state, ended.outcome.error
