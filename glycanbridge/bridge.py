@@ -84,14 +84,12 @@ class Bridge:
         )
 
     def _settled(self, ended: Ended, *, kept: bool) -> None:
-        delivery, state, error = ended.claim.delivery, ended.settlement.state, ended.outcome.error
-        told = {"delivery": delivery.id, "attempt": delivery.attempt, "took_ms": ended.took_ms, "error": error}
         if not kept:
-            log.warning("outcome dropped: the lease was lost", extra=told)
-        elif state is not State.DELIVERED:
-            log.warning("attempt failed: %s", state, extra=told)
+            log.warning("outcome dropped: the lease was lost", extra=ended.told)
+        elif ended.settlement.state is not State.DELIVERED:
+            log.warning("attempt failed: %s", ended.settlement.state, extra=ended.told)
         elif ended.claim.has_letter:
-            self._dead_letters.remove_of(delivery)
+            self._dead_letters.remove_of(ended.claim.delivery)
 
     def _bury(self, destination: Destination, delivery: Delivery, outcome: Outcome) -> bool:
         try:

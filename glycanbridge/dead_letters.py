@@ -10,6 +10,8 @@ import base64
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -17,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from glycanbridge.delivery import Clock, Delivery, wall_clock
 from glycanbridge.disk import make_folder, sync
@@ -25,6 +27,7 @@ from glycanbridge.errors import DeadLetterError
 
 VERSION = 1
 Kind = Literal["delivery", "quarantine"]
+_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +132,8 @@ class DeadLetters:
 
     def load(self, letter_id: str) -> DeadLetter:
         """The dead letter with this id, or the only one whose id begins with it. Raises `DeadLetterError`."""
+        if not letter_id:
+            raise DeadLetterError("name a dead letter by its id, or by the beginning of it")
         found = {letter.id: letter for letter in self._readable(letter_id)}
         if len(found) != 1:
             raise DeadLetterError(f"{self.directory}: {len(found)} dead letters have an id that begins {letter_id!r}")
@@ -150,7 +155,7 @@ class DeadLetters:
 
     def _files(self) -> list[Path]:
         try:
-            return sorted(file for file in self.directory.iterdir() if file.suffix == ".json")
+            return sorted(file for file in self.directory.iterdir() if file.suffix == ".json" and _is_plain(file))
         except FileNotFoundError:  # nothing has died yet
             return []
         except OSError as error:
@@ -191,6 +196,21 @@ class DeadLetters:
             raise DeadLetterError(f"{self.directory}: cannot be synced: {error.strerror}") from error
 
 
+def _checked(letter: DeadLetter) -> DeadLetter:
+    """The letter, if it is one that this program could have written: its id becomes part of a file's name."""
+    if not _ID.fullmatch(letter.id) or letter.kind not in get_args(Kind) or letter.version != VERSION:
+        raise ValueError("another program's")
+    return letter
+
+
+def _is_plain(file: Path) -> bool:
+    """Whether it is a file of its own: opening a pipe would wait for ever, and a link may lead anywhere."""
+    try:
+        return stat.S_ISREG(file.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def letter_of(delivery_id: str) -> str:
     """The id of the dead letter of a delivery, whether there is one or not."""
     return _id("delivery", delivery_id.encode())
@@ -217,6 +237,6 @@ def _read(file: Path) -> DeadLetter:
         encoding = told.pop("body_encoding")
         told["body"] = base64.b64decode(told["body"]) if encoding == "base64" else told["body"].encode()
         datetime.fromisoformat(told["received_at"])
-        return DeadLetter(**told)
+        return _checked(DeadLetter(**told))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DeadLetterError(f"{file}: not a dead letter that can be read: {type(error).__name__}") from None

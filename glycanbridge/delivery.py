@@ -115,6 +115,8 @@ class Claim:
     away does not."""
     has_letter: bool = False
     """It died before, and there is a dead letter of it."""
+    cut_off: bool = False
+    """The attempt before it never ended, and may have been what ended the bridge."""
     whole: bool = True
     """The body is what was signed: it was held against the digest that was taken of it."""
 
@@ -140,6 +142,17 @@ class Ended:
     took_ms: int
     letter: bool = False
     """The dead letter of a dead delivery has been written."""
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What a log line tells of it."""
+        delivery = self.claim.delivery
+        return {
+            "delivery": delivery.id,
+            "attempt": delivery.attempt,
+            "took_ms": self.took_ms,
+            "error": self.outcome.error,
+        }
 
 
 LONGEST_RETRY_AFTER_S = 3600.0

@@ -11,7 +11,7 @@ import threading
 import time
 
 from glycanbridge.bridge import Bridge
-from glycanbridge.errors import JournalUnavailable, without_text
+from glycanbridge.errors import HostStopped, JournalUnavailable, without_text
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.lanes import Lane, open_lanes
 
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_SLEEP_S = 60.0
 """A lane looks again after so long in any case: another process may have put work into the journal."""
+START_AGAIN_S = 30.0
+"""How long a lane waits when its plugin cannot be made."""
 TROUBLE_SLEEP_S = 2.0
 """How long a lane waits when the journal cannot be used."""
 
@@ -85,11 +87,12 @@ class Dispatcher:
             self._bells[name].ring()
 
     def _run(self, lane: Lane) -> None:
-        lane.host.start()
         while not self._stopping.is_set():
             told = {"destination": lane.destination.name}
             try:
                 self._turn(lane)
+            except HostStopped:
+                return
             except JournalUnavailable as error:
                 log.warning("lane waits: %s", error, extra=told)
                 self._stopping.wait(TROUBLE_SLEEP_S)
@@ -100,6 +103,11 @@ class Dispatcher:
 
     def _turn(self, lane: Lane) -> None:
         """Deliver what is due, or sleep until something is."""
+        not_ready = lane.host.start()
+        if not_ready is not None:  # what is owed waits, and loses no attempt
+            log.error("the plugin does not start: %s", not_ready, extra={"destination": lane.destination.name})
+            self._stopping.wait(START_AGAIN_S)
+            return
         journal, name, bell = self._bridge.journal, lane.destination.name, self._bells[lane.destination.name]
         rings, trouble = bell.rings, lane.host.trouble()
         if trouble is None and self._bridge.deliver_next(lane):

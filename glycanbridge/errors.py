@@ -11,6 +11,7 @@ GlycanBridgeError
 │   └── JournalUnusable           cannot be used by this program at all; trying again will not help
 ├── ListenError               the receiver's address cannot be listened on
 ├── DeadLetterError           a dead letter that cannot be read or written
+├── HostStopped               a plugin's process was ended because the bridge stops
 ├── PluginError               an installed plugin that cannot be used
 └── DeliveryError             what a plugin raises when a delivery did not succeed
     ├── TemporaryError            try again later
@@ -89,6 +90,10 @@ class ListenError(GlycanBridgeError):
 
 class DeadLetterError(GlycanBridgeError):
     """A dead letter that cannot be read or written."""
+
+
+class HostStopped(GlycanBridgeError):
+    """The process that a plugin ran in was ended because the bridge stops: nothing is known of its attempt."""
 
 
 class PluginError(GlycanBridgeError):

@@ -59,6 +59,8 @@ class Replay:
     order_keys: tuple[str, ...] = ()
     has_letter: bool = False
     """There is a dead letter of it, which goes when it has been delivered."""
+    chosen: tuple[State, int] | None = None
+    """The state and the number of attempts in which it was chosen: if they are others by now, it is left alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,8 @@ class Filter:
     type: str | None = None
     destination: str | None = None
     state: State | None = None
+    held: bool = False
+    """Only what waits for a person's decision."""
     kit: str | None = None
     since: int | None = None
     until: int | None = None
@@ -138,6 +142,8 @@ class DeliveryRow:
     receipt: str | None
     held: bool = False
     """It is not known whether the destination has it, and a person must decide."""
+    discarded: bool = False
+    """A person did not want it any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +167,7 @@ class Owed:
     pending: int = 0
     running: int = 0
     dead: int = 0
+    """Without those that a person has discarded."""
     held: int = 0
     """Of the pending ones, those that a person must decide about."""
     oldest_due_at: int | None = None
@@ -233,13 +240,19 @@ class Journal(Questions, Protocol):
         """
 
     def release(self, claims: Sequence[Claim]) -> None:
-        """Put back claims whose attempts have not begun: nothing is journaled, nothing counts, they are due now."""
+        """Put back claims whose attempts have not begun, as they were: nothing is journaled, nothing counts."""
 
     def let_go(self, claims: Sequence[Claim]) -> None:
         """Renew these no longer: if they are not settled, they are rescued when their leases end."""
 
     def renew(self) -> None:
         """Make the leases of all claims that were handed out, and neither settled nor let go, last as long again."""
+
+    def stop(self) -> None:
+        """Journal what is still in hand as cut off, though nothing died: the bridge stops in the middle of it.
+
+        It is due again, and has lost no attempt; or it waits for a person. An outcome that comes yet changes nothing.
+        """
 
     def next_due_in_s(self, destination: str) -> float | None:
         """How long until `claim` may find something; `None` if the destination is owed nothing or is paused."""

@@ -15,11 +15,14 @@ from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, without_text
 from glycanbridge.journal import Journal
+from glycanbridge.replays import is_event_of
 
 log = logging.getLogger(__name__)
 
 LETTERS_EVERY_S = 30.0
 LONGEST_NAP_S = 20.0
+STOP_S = 5.0
+"""Reading very many dead letters must not keep the bridge from stopping."""
 
 
 class Keeper:
@@ -39,27 +42,29 @@ class Keeper:
     def stop(self) -> None:
         """Let it end. Leases are renewed no longer: stop the lanes first."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(STOP_S)
 
     def write_owed_letters(self) -> None:
-        """Write the dead letters that could not be written when their deliveries died."""
-        for owed in self._journal.owed_letters():
-            destination = self._destinations.get(owed.delivery.destination)
-            plugin = destination.settings.plugin if destination else ""
-            try:
+        """Write the dead letters that could not be written when their deliveries died, as far as that can be done."""
+        while owed_letters := self._journal.owed_letters():
+            for owed in owed_letters:
+                destination = self._destinations.get(owed.delivery.destination)
+                plugin = destination.settings.plugin if destination else ""
                 self._dead_letters.bury(owed.delivery, plugin=plugin, reason=owed.reason)
-            except DeadLetterError as error:
-                log.error(str(error), extra={"delivery": owed.delivery.id})  # noqa: TRY400
-                return  # so will the others
-            self._journal.letter_written(owed.delivery)
+                self._journal.letter_written(owed.delivery)
 
     def remove_settled_letters(self) -> None:
         """Remove the dead letters of what was delivered after all, just before the process was killed."""
         for letter in self._dead_letters.letters():
-            if isinstance(letter, DeadLetter) and letter.event_id is not None:
-                rows = self._journal.deliveries_of(letter.event_id)
-                if any(row.destination == letter.destination and row.state is State.DELIVERED for row in rows):
-                    self._dead_letters.remove(letter.id, received_at=letter.received_at)
+            if self._stopping.is_set():
+                return
+            if isinstance(letter, DeadLetter) and letter.event_id is not None and self._was_delivered(letter):
+                self._dead_letters.remove(letter.id, received_at=letter.received_at)
+
+    def _was_delivered(self, letter: DeadLetter) -> bool:
+        rows = self._journal.deliveries_of(letter.event_id or "")
+        delivered = any(row.destination == letter.destination and row.state is State.DELIVERED for row in rows)
+        return delivered and is_event_of(letter, self._journal)
 
     def _run(self) -> None:
         shortest_lease_s = min((each.terms.lease_s for each in self._destinations.values()), default=LONGEST_NAP_S)

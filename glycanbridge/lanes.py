@@ -55,8 +55,9 @@ class Lane:
 
     @property
     def batch(self) -> int:
-        """How many deliveries to claim. One at a time, if a crash must leave no doubt about others."""
-        return 1 if self.destination.terms.holds_unknown else int(self._room)
+        """How many deliveries to claim. One at a time, if a crash must put no others in doubt."""
+        terms = self.destination.terms
+        return 1 if terms.holds_unknown or terms.unknown_counts else int(self._room)
 
     def deliver(self, claim: Claim) -> Outcome:
         """Make one attempt; whatever the plugin does, it ends in an outcome, and in time."""
@@ -71,7 +72,7 @@ class Lane:
         """Why the plugin is not even called, if so."""
         if not claim.whole:
             told = "the event in the journal is damaged, its body is not what was signed: see `glycanbridge db check`"
-        elif not self.destination.allows(claim.step):  # a claim counts, also one that never ended
+        elif claim.cut_off and not self.destination.allows(claim.step):
             told = f"the last of {claim.delivery.attempt - 1} attempts did not come to an end: it kills the process"
         else:
             return None

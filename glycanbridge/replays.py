@@ -15,7 +15,7 @@ from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError
 from glycanbridge.events import event_id, parse
-from glycanbridge.journal import EventRow, Filter, Journal, NewEvent, Questions, Replay
+from glycanbridge.journal import DeliveryRow, EventRow, Filter, Journal, NewEvent, Questions, Replay
 
 
 def replay_letter(
@@ -33,11 +33,12 @@ def replay_letter(
         return _understand(letter, journal=journal, destinations=destinations, dead_letters=dead_letters, who=who)
     destination = letter.destination or ""
     kept_as = _event_of(letter, journal)
-    states = {row.destination: row.state for row in journal.deliveries_of(kept_as)}
-    if states.get(destination) is State.DELIVERED:
+    rows = {row.destination: row for row in journal.deliveries_of(kept_as)}
+    row = rows.get(destination)
+    if row is not None and row.state is State.DELIVERED:
         dead_letters.remove(letter.id, received_at=letter.received_at)
         return "was delivered already; the file is removed"
-    journal.replay([_replay(kept_as, letter.body, destination, destinations, has_letter=True)], who=who)
+    journal.replay([_replay(kept_as, letter.body, destination, destinations, was=row, has_letter=True)], who=who)
     if kept_as != letter.event_id:  # its id was another event's in the journal that was lost
         dead_letters.remove(letter.id, received_at=letter.received_at)
     return "is due now" if destination in destinations else f"waits: {destination} is not in bridge.yaml"
@@ -55,14 +56,17 @@ def discard_letter(letter: DeadLetter, *, journal: Journal, dead_letters: DeadLe
 
 
 def chosen_deliveries(which: Filter, *, questions: Questions, destinations: Destinations) -> list[Replay]:
-    """The deliveries that fit, to be made again: the dead ones, unless the filter names another state."""
+    """The deliveries that fit, to be made again: the dead ones, unless the filter names another state.
+
+    What a person has discarded is not among them.
+    """
     state = which.state or State.DEAD
     return [
-        _replay(event.id, event.body, row.destination, destinations)
+        _replay(event.id, event.body, row.destination, destinations, was=row)
         for page in questions.pages(replace(which, state=state))
         for event in page
         for row in questions.deliveries_of(event.id)
-        if row.state is state and which.destination in {None, row.destination}
+        if row.state is state and which.destination in {None, row.destination} and not row.discarded
     ]
 
 
@@ -79,9 +83,11 @@ def chosen_events(
     ]
 
 
-def replay_of(event: EventRow, destination: str, destinations: Destinations) -> Replay:
-    """One event to one destination."""
-    return _replay(event.id, event.body, destination, destinations)
+def replay_of(
+    event: EventRow, destination: str, destinations: Destinations, *, was: DeliveryRow | None = None
+) -> Replay:
+    """One event to one destination; `was`: the delivery that a person has in mind, as it was seen."""
+    return _replay(event.id, event.body, destination, destinations, was=was)
 
 
 def _understand(
@@ -101,23 +107,38 @@ def _understand(
     return f"is the event {recorded.event_id}, owed to {', '.join(owed_to) or 'nobody'}"
 
 
+def is_event_of(letter: DeadLetter, questions: Questions) -> bool:
+    """Whether the journal's event of this id is the one in the letter, and not another one that was given the id."""
+    rows = [row for row in questions.event(letter.event_id or "") if row.id == letter.event_id]
+    return any(event_id(row.body).digest == event_id(letter.body).digest for row in rows)
+
+
 def _event_of(letter: DeadLetter, journal: Journal) -> str:
     """The id under which the journal keeps the letter's event; it is recorded anew if the journal was lost."""
-    if any(row.id == letter.event_id for row in journal.event(letter.event_id or "")):
-        return letter.event_id or ""
     identity = event_id(letter.body)
     if letter.event_id not in {identity.id, identity.hash}:
         raise DeadLetterError(f"dead letter {letter.id}: its body is not that of the event {letter.event_id}")
+    if is_event_of(letter, journal):
+        return letter.event_id or ""
     event = parse(letter.body)
     new = NewEvent(event=event, id=identity, body=letter.body, owed_to={}, received_at=_received(letter))
     return journal.record(new).event_id
 
 
-def _replay(kept_as: str, body: bytes, name: str, destinations: Destinations, *, has_letter: bool = False) -> Replay:
+def _replay(
+    kept_as: str,
+    body: bytes,
+    name: str,
+    destinations: Destinations,
+    *,
+    was: DeliveryRow | None = None,
+    has_letter: bool = False,
+) -> Replay:
     destination = destinations.get(name)
     ordered = destination is not None and destination.settings.ordered_by is not None
     keys = destination.order_keys(parse(body)) if destination is not None and ordered else ()
-    return Replay(event_id=kept_as, destination=name, order_keys=keys, has_letter=has_letter)
+    chosen = None if was is None else (was.state, was.attempts)
+    return Replay(event_id=kept_as, destination=name, order_keys=keys, has_letter=has_letter, chosen=chosen)
 
 
 def _received(letter: DeadLetter) -> int:

@@ -14,8 +14,10 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.destinations import open_destinations
 from glycanbridge.dispatcher import Dispatcher
+from glycanbridge.errors import JournalUnavailable
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
+from glycanbridge.journal import Terms
 from glycanbridge.journals import open_journal
 from glycanbridge.keeper import Keeper
 from glycanbridge.receiver import Readiness, create_app
@@ -36,7 +38,7 @@ class Server:
         self._receiver = settings.receiver
         self._socket = bind(settings.receiver.host, settings.receiver.port)
         self._journal = open_journal(settings.journal)
-        destinations, problems = open_destinations(settings, source)
+        self._destinations, problems = open_destinations(settings, source)
         for problem in problems:
             log.error("this destination stops until it is mended: %s", problem)
         dead_letters = DeadLetters(settings.dead_letters)
@@ -44,12 +46,12 @@ class Server:
         bridge = Bridge(
             secrets=[each.get_secret_value() for each in settings.receiver.secrets],
             journal=self._journal,
-            destinations=destinations,
+            destinations=self._destinations,
             dead_letters=dead_letters,
         )
         self._forks = Forks()
         self._dispatcher = Dispatcher(bridge, self._forks)
-        self._keeper = Keeper(journal=self._journal, destinations=destinations, dead_letters=dead_letters)
+        self._keeper = Keeper(journal=self._journal, destinations=self._destinations, dead_letters=dead_letters)
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
             create_app(
@@ -78,15 +80,32 @@ class Server:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        self._rescue_of_idle()
         self._keeper.start()
         self._dispatcher.start()
         self._http.run(on_listening)
         if not self._dispatcher.stop(LAST_ATTEMPTS_S):
-            log.warning("stopped in the middle of an attempt: it is made again after the next start")
+            self._cut_off()
         self._keeper.stop()
-        self._journal.close()  # before the processes: what is cut off now is made again, and counts for nothing
+        self._journal.close()
         self._forks.close()
         log.info("stopped")
+
+    def _rescue_of_idle(self) -> None:
+        """Rescue what was running for destinations that have no lane now: no lane would ever do it."""
+        for owed in self._journal.owed():
+            destination = self._destinations.get(owed.destination)
+            if owed.running and (destination is None or not destination.runs):
+                terms = Terms() if destination is None else destination.terms
+                self._journal.claim(owed.destination, limit=0, terms=terms)
+
+    def _cut_off(self) -> None:
+        """Journal what does not come to its end: nobody knows what becomes of it, and nothing waits for it."""
+        log.warning("stopped in the middle of an attempt: it is made again after the next start, or held for a person")
+        try:
+            self._journal.stop()
+        except JournalUnavailable as error:  # then the next start finds it
+            log.warning("an attempt that was cut off could not be journaled: %s", error)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._readiness.stopping:

@@ -202,6 +202,11 @@ def warnings(settings: Settings) -> list[str]:
                 f"receiver.secrets: number {number} has {len(text)} characters, GlycanAge asks for "
                 f"{VENDORS_SECRET_LENGTH} or more"
             )
+    told += [
+        f"destinations.{name}: schedule_s is empty: a delivery is given up at its first failure, also in an outage"
+        for name in settings.destinations
+        if not settings.retry_of(name).schedule_s
+    ]
     return told
 
 

@@ -85,7 +85,8 @@ class DirectHost:
         self.deliver = attempts.deliver
         self.close = attempts.close
 
-    def start(self) -> None: ...
+    def start(self) -> str | None:
+        return None
 
     def trouble(self) -> str | None:
         return None

@@ -28,6 +28,7 @@ class Expected:
     attempt: int = 0
     step: int = 0
     held: bool = False
+    was_due_ms: int | None = None
     attempts: list[tuple[int, str]] = field(default_factory=list)
     cut_off: set[int] = field(default_factory=set)
 
@@ -69,13 +70,14 @@ class Model:
 
     def claim(self, destination: str, limit: int, terms: Terms) -> list[Expected]:
         """What is to be claimed now, the longest due first."""
+        self.rescue(destination, terms)
         if destination in self.paused:
             return []
-        self.rescue(destination, terms)
         pending = self.of(destination, State.PENDING)
         due = [each for each in pending if each.due_ms is not None and each.due_ms <= self.now()]
         due = sorted(due, key=lambda each: (each.due_ms, each.number))[:limit]
         for each in due:
+            each.was_due_ms = each.due_ms
             each.move("claim", self.now() + int(terms.lease_s * 1000))
             each.attempt, each.step = each.attempt + 1, each.step + 1
         return due
@@ -117,7 +119,7 @@ class Model:
         """It has not begun."""
         if each := self.running(claim):
             each.attempt, each.step = each.attempt - 1, each.step - 1
-            each.move("release", self.now())
+            each.move("release", each.was_due_ms)
             self.put_in_order()
         self.let_go(claim)
 

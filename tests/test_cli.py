@@ -272,7 +272,19 @@ def test_deliveries_are_listed_and_shown(story):
     (row,) = story.rows("deliveries", "show", f"{story.ids[1][:8]}:bad")
 
     assert [set(each) for each in rows] == [
-        {"id", "event_id", "event_type", "destination", "state", "attempts", "due_at", "last_error", "receipt", "held"}
+        {
+            "id",
+            "event_id",
+            "event_type",
+            "destination",
+            "state",
+            "attempts",
+            "due_at",
+            "last_error",
+            "receipt",
+            "held",
+            "discarded",
+        }
     ]
     assert (row["state"], row["last_error"], row["due_at"]) == ("dead", "no such patient", None)
     assert story.rows("deliveries", "show", story.ids[0][:8])[0]["destination"] == "good"

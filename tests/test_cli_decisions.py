@@ -246,3 +246,20 @@ def test_a_held_delivery_is_shown_as_one_that_waits_for_a_person(past):
     assert (ehr["held"], row["held"], row["due_at"]) == (1, True, None)
     assert [each["outcome"] for each in row["attempts"]] == ["unknown"]
     assert "ehr: 1 deliveries wait for a person" in past.run("check").stdout
+
+
+def test_options_before_a_subcommand_are_not_silently_left_out(past, tmp_path):
+    """It would pause a destination of another bridge."""
+    done = past.run("destinations", "-c", str(tmp_path / "other.yaml"), "pause", "ehr", "--reason", "x")
+
+    assert (done.returncode, "write the options after 'pause'" in done.stderr) == (2, True)
+    assert past.rows("destinations")[0]["runs"] == "yes"
+
+
+def test_a_destination_that_is_not_paused_cannot_be_resumed(past):
+    """Nor one that has been already."""
+    past.run("destinations", "pause", "ehr", "--reason", "x")
+    first, second = past.run("destinations", "resume", "ehr"), past.run("destinations", "resume", "ehr")
+
+    assert (first.returncode, second.returncode) == (0, 1)
+    assert "neither paused nor failing" in second.stderr

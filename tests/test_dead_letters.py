@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import threading
@@ -186,3 +187,26 @@ def test_a_dead_letter_is_removed_also_under_another_name(dead_letters):
     dead_letters.remove(mine.id, received_at=mine.received_at)
     dead_letters.remove("nothing")
     assert list(dead_letters.letters()) == [other]
+
+
+@pytest.mark.parametrize("change", [{"id": "*"}, {"id": "../x"}, {"kind": "other"}, {"version": 2}])
+def test_what_this_program_cannot_have_written_is_no_dead_letter(dead_letters, change):
+    """An id becomes part of a file's name: `*` would remove every letter there is."""
+    dead_letters.quarantine(b"x", reason="not JSON")
+    (file,) = dead_letters.directory.iterdir()
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+    (found,) = dead_letters.letters()
+    assert isinstance(found, DeadLetterError)
+    with pytest.raises(DeadLetterError, match="name a dead letter"):
+        dead_letters.load("")
+
+
+def test_what_is_no_plain_file_is_not_opened(dead_letters, tmp_path):
+    """A pipe would be waited for without end, and a link may lead anywhere."""
+    letter = dead_letters.quarantine(b"x", reason="not JSON")
+    os.mkfifo(dead_letters.directory / "20200101T000000000Z-pipe.json")
+    (tmp_path / "secret").write_text("{}")
+    (dead_letters.directory / "20200101T000000000Z-link.json").symlink_to(tmp_path / "secret")
+
+    assert list(dead_letters.letters()) == [letter]

@@ -15,6 +15,7 @@ from glycanbridge.destinations import Destinations
 from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable
 from glycanbridge.hosts.forks import Forks
+from glycanbridge.hosts.thread import ThreadHost
 from glycanbridge.journal import Filter
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.signature import sign
@@ -172,3 +173,17 @@ def test_an_idle_lane_sleeps_for_long(run, taker, monkeypatch):
     until(lambda: waits)
 
     assert waits == [dispatcher.LONGEST_SLEEP_S]
+
+
+def test_a_plugin_that_does_not_start_costs_no_attempts(run, taker, monkeypatch, caplog):
+    """What is owed waits until it does; that is in the log, and `check` says the same."""
+    monkeypatch.setattr(dispatcher, "START_AGAIN_S", 0.01)
+    trouble = ["the plugin cannot be made: ImportError"] * 3
+    monkeypatch.setattr(ThreadHost, "start", lambda _host: trouble.pop() if trouble else None)
+    bridge, _ = run(make_destination("a", taker, schedule_s=()))
+    accept(bridge)
+
+    until(lambda: len(taker.taken) == 1)
+    until(lambda: bridge.journal.deliveries(Filter())[0].state is State.DELIVERED)
+    assert bridge.journal.deliveries(Filter())[0].attempts == 1
+    assert caplog.text.count("the plugin does not start") == 3

@@ -694,3 +694,102 @@ def test_a_closed_journal_says_so(journal):
 
     with pytest.raises(JournalUnavailable):
         journal.record(new_event("kit-received"))
+
+
+@pytest.mark.parametrize("seconds", [-3, 3])
+def test_a_small_step_of_the_clock_is_followed_once(journal, clock, seconds):
+    """Also just after the clocks were noted: one that was followed again in every commit would park everything."""
+    journal.record(new_event(owed_to=("a", "b")))
+    settle(journal, journal.claim("a", limit=1, terms=TERMS)[0], *RETRY)
+    clock.turn(1)
+    clock.jump(seconds)
+    for number in range(1, 6):
+        journal.record(new_event(timestamp=number, owed_to=("b",)))
+        clock.turn(0.5)
+
+    assert journal.next_due_in_s("a") == 60 - 1 - 2.5
+    assert len(journal.claim("b", limit=9, terms=TERMS)) == 6
+
+
+def test_a_replay_of_what_has_changed_since_it_was_chosen_leaves_it_alone(journal):
+    """Two operators at once, or one while the bridge delivers: nothing is delivered twice because of it."""
+    event_id = journal.record(new_event()).event_id
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    settle(journal, claim, *DEAD)
+    chosen = Replay(event_id=event_id, destination="a", chosen=(State.DEAD, 1))
+    assert journal.replay([chosen], who="ana") == 1
+    settle(journal, journal.claim("a", limit=1, terms=TERMS)[0], *DELIVERED)
+
+    assert journal.replay([chosen], who="bob") == 0
+    assert journal.replay([Replay(event_id=event_id, destination="a")], who="ana") == 1
+
+
+def test_two_that_are_at_fault_themselves_do_not_keep_a_healthy_destination_closed(journal, clock):
+    """Each comes to its end, and others go on at once."""
+    for number in range(2):
+        journal.record(new_event(timestamp=number))
+    for _ in range(3):
+        for claim in journal.claim("a", limit=9, terms=BRAKE):
+            settle(
+                journal, claim, RETRY[0], Settlement(state=State.PENDING, wait_s=5, counts=claim.counts), terms=BRAKE
+            )
+        clock.turn(200)
+    assert journal.standings()["a"].circuit.open_since is not None
+    steps, waits = [], []
+    for number in range(10, 20):
+        journal.record(new_event(timestamp=number))
+        waits.append(journal.next_due_in_s("a"))
+        clock.turn(waits[-1])
+        while claims := journal.claim("a", limit=9, terms=BRAKE):
+            for claim in claims:
+                good = parse(claim.delivery.body).timestamp.microsecond >= 10_000
+                how = DELIVERED if good else (RETRY[0], Settlement(state=State.PENDING, wait_s=5, counts=claim.counts))
+                settle(journal, claim, *how, terms=BRAKE)
+                steps += [] if good else [claim.step]
+        clock.turn(200)
+
+    assert max(steps) > 8
+    assert sum(waits[2:]) == 0
+
+
+def test_what_a_stop_cuts_off_is_journaled_and_has_lost_nothing(journal, open_journal_again):
+    """Nobody died: it is due again at its old step, or held; an outcome that comes yet changes nothing."""
+    for number in range(2):
+        journal.record(new_event(timestamp=number, owed_to=("a", "b")))
+    (claim,) = journal.claim("a", limit=1, terms=Terms(unknown_counts=True))
+    journal.claim("b", limit=1, terms=Terms(holds_unknown=True))
+
+    journal.stop()
+
+    assert settle(journal, claim, *DELIVERED) is False
+    assert [each.outcome for each in journal.attempts(claim.delivery.id)] == ["unknown"]
+    again = {each.delivery.id: each.step for each in journal.claim("a", limit=9, terms=TERMS)}
+    assert again[claim.delivery.id] == 1
+    assert [row.destination for row in journal.deliveries(Filter(held=True))] == ["b"]
+
+
+def test_what_is_put_back_keeps_its_place(journal, clock):
+    """Else the rest of a batch would go behind a backlog of a million each time that one fails."""
+    for number in range(4):
+        journal.record(new_event(timestamp=number))
+        clock.turn(1)
+    first, second = journal.claim("a", limit=2, terms=TERMS)
+
+    journal.release([second, first])
+
+    assert [timestamp for timestamp, _ in claimed(journal)] == [0, 1, 2, 3]
+
+
+def test_what_was_running_for_a_destination_without_lanes_can_be_rescued(journal, open_journal_again, clock):
+    """Removed from bridge.yaml, or paused: a person must be able to discard it."""
+    journal.record(new_event())
+    journal.claim("a", limit=1, terms=Terms(lease_s=1))
+    journal.pause("a", who="ana", reason="gone")
+    clock.turn(1)
+    other = open_journal_again()
+
+    assert other.claim("a", limit=0, terms=TERMS) == []
+    (row,) = other.deliveries(Filter())
+    assert row.state is State.PENDING
+    assert other.discard(row.id, who="ana", reason="gone")
+    assert (other.owed(), other.deliveries(Filter())[0].discarded) == ([], True)

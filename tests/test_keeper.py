@@ -9,7 +9,7 @@ from test_journal import TERMS, new_event
 
 from glycanbridge import PermanentError
 from glycanbridge.destinations import Destinations
-from glycanbridge.errors import JournalUnavailable
+from glycanbridge.errors import DeadLetterError, JournalUnavailable
 from glycanbridge.keeper import Keeper
 from glycanbridge.signature import sign
 
@@ -21,7 +21,7 @@ def keeper(journal, dead_letters):
     return Keeper(journal=journal, destinations=destinations, dead_letters=dead_letters)
 
 
-def test_a_dead_letter_is_written_once_the_directory_is_back(make_bridge, keeper, dead_letters, caplog):
+def test_a_dead_letter_is_written_once_the_directory_is_back(make_bridge, keeper, dead_letters):
     """An unwritable directory stops nothing: the delivery is dead in the journal meanwhile."""
     dead_letters.directory.write_text("a file in the directory's place")
     taker = Taker()
@@ -31,8 +31,8 @@ def test_a_dead_letter_is_written_once_the_directory_is_back(make_bridge, keeper
     bridge.accept(sample(), sign(sample(), SECRET))
     bridge.deliver_next(make_lane(destination))
 
-    keeper.write_owed_letters()
-    assert "no dead letter can be written" in caplog.text
+    with pytest.raises(DeadLetterError, match="no dead letter can be written"):
+        keeper.write_owed_letters()
     dead_letters.directory.unlink()
     keeper.write_owed_letters()
     keeper.write_owed_letters()

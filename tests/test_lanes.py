@@ -21,7 +21,7 @@ def loaded(make_bridge):
     """Makes a bridge with so many deliveries due, and a lane whose every attempt takes so long."""
 
     def make(taker, count, *, each_s=0.0, **settings):
-        destination = make_destination("a", taker, **settings)
+        destination = make_destination("a", taker, **{"isolation": "process"} | settings)
         bridge = make_bridge(destination)
         for number in range(count):
             body = sample(timestamp=number)

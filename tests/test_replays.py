@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import Taker, make_destination, make_lane
 from serving import SECRET, sample
+from test_journal import DELIVERED, TERMS, settle
 
 from glycanbridge import PermanentError
 from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError, ParseError
 from glycanbridge.journal import Filter
-from glycanbridge.replays import chosen_deliveries, chosen_events, discard_letter, replay_letter
+from glycanbridge.replays import chosen_deliveries, chosen_events, discard_letter, is_event_of, replay_letter
 from glycanbridge.signature import sign
 
 
@@ -191,3 +193,27 @@ def test_dead_deliveries_are_chosen_unless_another_state_is_asked_for(dead):
 
     assert (chosen(), chosen(destination="a"), chosen(kit="KIT001234"), chosen(type="report-ready")) == (1, 1, 1, 1)
     assert (chosen(destination="b"), chosen(kit="K"), chosen(state=State.PENDING)) == (0, 0, 0)
+
+
+def test_what_a_person_discarded_is_not_among_what_is_replayed(dead):
+    """Unless it is named: he said that nobody wants it."""
+    bridge, _, letter = dead
+    bridge.journal.discard(f"{letter.event_id}:a", who="ana", reason="a test")
+
+    assert chosen_deliveries(Filter(), questions=bridge.journal, destinations=bridge.destinations) == []
+
+
+def test_a_letter_of_another_event_of_the_same_id_is_kept_and_sent(make_bridge, dead_letters):
+    """A sender's id may come twice: what is in the letter must not pass for what is in the journal."""
+    bridge = make_bridge(make_destination("a", Taker()))
+    old, new = sample(id="evt-1", data={"reportId": "old"}), sample(id="evt-1", data={"reportId": "new"})
+    bridge.accept(old, sign(old, SECRET))
+    (claim,) = bridge.journal.claim("a", limit=1, terms=TERMS)
+    letter = dead_letters.bury(claim.delivery, plugin="taker", reason="away")
+    other_letter = replace(letter, body=new)
+    settle(bridge.journal, claim, *DELIVERED)
+
+    assert not is_event_of(other_letter, bridge.journal)
+    assert is_event_of(letter, bridge.journal)
+    assert replay(other_letter, bridge, dead_letters) == "is due now"
+    assert [json.loads(row.body)["data"]["reportId"] for row in bridge.journal.events(Filter())] == ["new", "old"]

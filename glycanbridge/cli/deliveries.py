@@ -123,7 +123,7 @@ def _chosen(one: str | None, config: Path, which: Filter) -> Iterator[tuple[Jour
             chosen = chosen_deliveries(which, questions=journal, destinations=destinations)
         else:
             row = find_delivery(journal, one)
-            chosen = [replay_of(journal.event(row.event_id)[0], row.destination, destinations)]
+            chosen = [replay_of(journal.event(row.event_id)[0], row.destination, destinations, was=row)]
         yield journal, DeadLetters(settings.dead_letters), chosen
 
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from glycanbridge.cli.choices import reason_option, who
 from glycanbridge.cli.options import config_option, json_option, read_settings
@@ -23,6 +24,8 @@ def command(ctx: click.Context, config: Path, *, as_json: bool) -> None:
     """Show what is owed where, also to destinations that are no longer in bridge.yaml; pause and resume them."""
     if ctx.invoked_subcommand is None:
         _show(config, as_json=as_json)
+    elif any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("config", "as_json")):
+        raise click.UsageError(f"write the options after {ctx.invoked_subcommand!r}, not before it")
 
 
 @command.command("list")
@@ -53,7 +56,8 @@ def pause(name: str, config: Path, *, reason: str) -> None:
 def resume(name: str, config: Path) -> None:
     """Let a paused destination go on, and try one at once that was left alone because it failed."""
     with closing(open_by_hand(read_settings(config)[0].journal)) as journal:
-        if name not in journal.standings():
+        standing = journal.standings().get(name, Standing())
+        if standing.paused_at is None and standing.circuit.open_since is None:
             raise click.ClickException(
                 f"{name!r} is neither paused nor failing; `glycanbridge destinations` shows them"
             )

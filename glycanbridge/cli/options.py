@@ -58,6 +58,7 @@ _FILTERS = {
     "type": click.option("--type", type=click.Choice(EVENT_TYPES), help="Of this event type."),
     "destination": click.option("--destination", help="Owed to this destination."),
     "state": click.option("--state", type=click.Choice([each.value for each in State]), help="With a delivery in it."),
+    "held": click.option("--held", is_flag=True, help="Only deliveries that wait for a person's decision."),
     "kit": click.option("--kit", help="Of this kit code."),
     "since": click.option("--since", type=Moment(), help="Received at or after: a date, a time, or 3d, 12h, 30m ago."),
     "until": click.option("--until", type=Moment(), help="Received before: a date, a time, or 3d, 12h, 30m ago."),

@@ -23,11 +23,14 @@ CLOSE_S = 2.0
 class Host(Protocol):
     """What a lane needs of the place where its plugin runs."""
 
-    def start(self) -> None:
-        """Get ready for the first delivery, so that it need not wait, and trouble shows before there is one."""
+    def start(self) -> str | None:
+        """Get ready for a delivery, unless it is; why the plugin cannot be made, if so: then claim nothing."""
 
     def deliver(self, delivery: Delivery) -> Outcome:
-        """Make one attempt; it comes back within about `timeout_s`, with an outcome."""
+        """Make one attempt; it comes back within about `timeout_s`, with an outcome.
+
+        Raises `HostStopped` if the bridge has ended it, because it stops.
+        """
 
     def close(self) -> None:
         """Let the plugin close, within `CLOSE_S`; nothing of it runs afterwards, if it can be ended at all."""

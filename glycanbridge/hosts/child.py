@@ -29,6 +29,7 @@ class Child:
         self._talk = talk
         self._life = life
         self._lock = lock
+        self._ending = Lock()
         self._gone = gone_when(process)
         self._ended = False
 
@@ -52,7 +53,7 @@ class Child:
 
     def kill(self) -> None:
         """Kill it and all that it has started, from any thread; `end` is still to be called."""
-        with self._lock:
+        with self._ending:
             if self._ended:  # its number may be another's by now
                 return
             self._life.close()  # ends also one that is not yet a group of its own
@@ -68,16 +69,26 @@ class Child:
         self._talk.close()
         for word in (*self._gone, self._process.sentinel):  # the sentinel may come a little before the end
             wait([word], REAPED_S)
-        with self._lock:
+        with self._ending:
             self._ended = True
-            code = self._process.exitcode
-            with suppress(ValueError):  # not gone yet: it is in the kernel's hands
-                self._process.close()
+        code = self._code()
         for each in self._gone:
             if sys.platform == "linux":
                 os.close(each)
         self._gone = []
         return _name_of(code)
+
+    def _code(self) -> int | None:
+        """Its exit status, and let go of what multiprocessing holds of it; `None` if that is not to be had in time."""
+        if not self._lock.acquire(timeout=REAPED_S):  # the fork server stands still, and somebody waits for it
+            return None
+        try:
+            code = self._process.exitcode
+            with suppress(ValueError):  # not gone yet: it is in the kernel's hands
+                self._process.close()
+        finally:
+            self._lock.release()
+        return code
 
 
 def gone_when(process: BaseProcess) -> list[int]:

@@ -17,7 +17,7 @@ from threading import Lock
 from types import ModuleType
 from weakref import WeakSet
 
-from glycanbridge.hosts import inside
+from glycanbridge.hosts import CLOSE_S, inside
 from glycanbridge.hosts.child import Child, gone_when
 from glycanbridge.hosts.messages import HostPlan
 from glycanbridge.hosts.output import Lines, follow
@@ -36,22 +36,25 @@ class Forks:
         self._context.set_forkserver_preload([inside.__name__, "glycanbridge.settings"])
         self._lock = Lock()
         self._children: WeakSet[Child] = WeakSet()
-        self._closed = False
+        self.closed = False
+        """The bridge stops: whatever a process says now is not to be believed."""
         atexit.register(self.close)  # before multiprocessing's own, which waits for every process
 
     def start(self, plan: HostPlan, lines: Lines) -> Child:
         """A new process, on its way to make the plugin's instance. Raises `OSError` or `EOFError` if there is none."""
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise OSError("the bridge is stopping")
             return with_tries(lambda: self._start(plan, lines), tries=TRIES)
 
     def close(self) -> None:
         """Kill every process that is left; none is started any more."""
         atexit.unregister(self.close)
-        with self._lock:
-            self._closed = True
-            left = list(self._children)
+        self.closed = True
+        free = self._lock.acquire(timeout=CLOSE_S)  # else a fork server stands still, and somebody waits for it
+        left = list(self._children)
+        if free:
+            self._lock.release()
         for each in left:
             each.kill()
 
@@ -79,6 +82,8 @@ class Forks:
         else:
             follow(output, gone_when(process), lines)
         self._children.add(child)
+        if self.closed:
+            child.kill()
         return child
 
 

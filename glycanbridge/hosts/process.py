@@ -8,7 +8,7 @@ from time import monotonic
 
 from glycanbridge.attempt import kept_text
 from glycanbridge.delivery import Delivery, Outcome, Result
-from glycanbridge.errors import without_text
+from glycanbridge.errors import HostStopped, without_text
 from glycanbridge.hosts import CLOSE_S
 from glycanbridge.hosts.child import Child
 from glycanbridge.hosts.forks import Forks
@@ -38,16 +38,20 @@ class ProcessHost:
         self._child: Child | None = None
         self._closed = False
 
-    def start(self) -> None:
-        """Start the process now; if the plugin cannot be made, that is a log line, and each attempt will say so."""
+    def start(self) -> str | None:
+        """Start the process, unless it runs; why the plugin cannot be made in it, if so."""
         with self._calling:
             try:
                 self._ready()
             except _NotReady as reason:
-                log.error("the plugin does not start: %s", kept_text(str(reason)), extra=self._where)  # noqa: TRY400 (its text is told)
+                return kept_text(str(reason))
+            return None
 
     def deliver(self, delivery: Delivery) -> Outcome:
-        """Make one attempt; a process that hangs, dies or talks nonsense is ended, and the next call has a new one."""
+        """Make one attempt; a process that hangs, dies or talks nonsense is ended, and the next call has a new one.
+
+        Raises `HostStopped` if the bridge has ended it, because it stops.
+        """
         with self._calling:
             try:
                 child = self._ready()
@@ -60,6 +64,8 @@ class ProcessHost:
                 if told.get("last"):
                     self._end()
             except Exception as error:
+                if self._forks.closed:
+                    raise HostStopped("the bridge stops") from error
                 return Outcome(
                     result=Result.UNKNOWN, error=self._ended_by(error, f"no answer within {self._timeout_s:g} s")
                 )

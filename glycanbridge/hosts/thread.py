@@ -85,8 +85,9 @@ class ThreadHost:
         self._left_behind = left_behind
         self._caller: _Caller | None = None
 
-    def start(self) -> None:
-        """There is nothing to get ready: a plugin that cannot be made is one attempt that fails."""
+    def start(self) -> str | None:
+        """There is nothing to get ready: a plugin that cannot be made is an attempt that fails."""
+        return None
 
     def deliver(self, delivery: Delivery) -> Outcome:
         """Make one attempt; after `timeout_s` it is given up, and its thread is left behind."""

@@ -14,7 +14,7 @@ import apsw
 from filelock import FileLock, Timeout
 
 from glycanbridge.delivery import Clock
-from glycanbridge.disk import make_folder, write_anew
+from glycanbridge.disk import make_folder, sync, write_anew
 from glycanbridge.errors import JournalUnavailable, JournalUnusable
 from glycanbridge.journals import migrations
 from glycanbridge.journals.questions import BUSY_MS, check_version
@@ -187,8 +187,9 @@ def migrate(connection: apsw.Connection, path: Path, clock: Clock) -> None:
     if version:
         copy = path.with_name(f"{path.name}.version-{version}")
         copy.unlink(missing_ok=True)
+        copy.touch(mode=0o600)
         connection.execute("VACUUM INTO ?", (str(copy),))
-        copy.chmod(0o600)
+        sync(copy)
         log.info("the journal was copied before its migration", extra={"path": str(copy)})
     connection.execute("PRAGMA foreign_keys = OFF")  # tables are made anew, and point at each other meanwhile
     connection.execute("PRAGMA legacy_alter_table = ON")

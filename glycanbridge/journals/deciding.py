@@ -19,7 +19,8 @@ FROM events WHERE event_id = :event_id
 ON CONFLICT (event, destination) DO UPDATE
 SET state = 'pending', due_at = :due_at, step = 0, held = 0, finished_at = NULL,
     letter = CASE WHEN letter = 'written' OR :has_letter THEN 'written' END, ordered = max(ordered, :ordered)
-WHERE state IN ('delivered', 'dead') OR (state = 'pending' AND (held OR due_at > :due_at))
+WHERE (state IN ('delivered', 'dead') OR (state = 'pending' AND (held OR due_at > :due_at)))
+  AND (:state IS NULL OR (state = :state AND attempt = :attempt))
 RETURNING id, (SELECT timestamp FROM events WHERE event_id = :event_id)
 """
 _FIND = """
@@ -55,8 +56,16 @@ class Deciding:
         moved = 0
         for each in which:
             due_at = self._timekeeper.now + starts_in_ms + int(moved * every_ms)
-            values = {"event_id": each.event_id, "destination": each.destination, "due_at": due_at,
-                      "ordered": bool(each.order_keys), "has_letter": each.has_letter}  # fmt: skip
+            state, attempt = each.chosen or (None, None)
+            values = {
+                "event_id": each.event_id,
+                "destination": each.destination,
+                "due_at": due_at,
+                "ordered": bool(each.order_keys),
+                "has_letter": each.has_letter,
+                "state": state,
+                "attempt": attempt,
+            }
             for delivery, timestamp in list(self._database.execute(_REPLAY, values)):
                 moved += 1
                 self.note(who=who, what="replay", about=f"{each.event_id}:{each.destination}", reason=None)

@@ -25,16 +25,18 @@ LONGEST_RESCUE_WAIT_MS = 60_000
 CUT_OFF = "cut off: the process ended in the middle, and it is not known whether the destination has it"
 
 _DUE = """
-SELECT d.id, d.attempt, d.step, d.ordered, d.letter = 'written', e.event_id, e.type, e.received_at, e.body, e.digest
+SELECT d.id, d.attempt, d.step, d.ordered, d.letter = 'written', e.event_id, e.type, e.received_at, e.body,
+       e.digest
 FROM deliveries d JOIN events e ON e.id = d.event
 WHERE d.destination = ? AND d.state = 'pending' AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?
 """
 _LEASE = """
-UPDATE deliveries SET state = 'running', attempt = attempt + 1, step = step + 1, due_at = ?, claimed_at = ?,
-                      lease_owner = ?
+UPDATE deliveries SET state = 'running', attempt = attempt + 1, step = step + 1, due_at = ?, was_due_at = due_at,
+                      claimed_at = ?, lease_owner = ?
 WHERE id = ?
 """
 _EXPIRED = "SELECT id, step, ordered FROM deliveries WHERE destination = ? AND state = 'running' AND due_at <= ?"
+_MINE = "SELECT id, step, ordered FROM deliveries WHERE id = ? AND state = 'running' AND attempt = ?"
 _CUT_OFF = """
 INSERT INTO attempts SELECT id, attempt, claimed_at, NULL, 'unknown', :error, NULL FROM deliveries WHERE id = :row
 """
@@ -52,7 +54,7 @@ WHERE id = :row AND state = 'running' AND attempt = :attempt
 RETURNING ordered
 """
 _RELEASE = """
-UPDATE deliveries SET state = 'pending', due_at = :now, attempt = attempt - 1, step = step - 1, claimed_at = NULL,
+UPDATE deliveries SET state = 'pending', due_at = was_due_at, attempt = attempt - 1, step = step - 1, claimed_at = NULL,
                       lease_owner = NULL
 WHERE id = :row AND state = 'running' AND attempt = :attempt
 RETURNING ordered
@@ -60,6 +62,7 @@ RETURNING ordered
 _RENEW = "UPDATE deliveries SET due_at = ? WHERE id = ? AND state = 'running' AND attempt = ?"
 _ENDED = "SELECT outcome FROM attempts WHERE delivery = ? AND attempt = ? AND duration_ms IS NOT NULL"
 _BEGAN = "SELECT started_at FROM attempts WHERE delivery = ? AND attempt = ?"
+_WAS_CUT_OFF = "SELECT duration_ms IS NULL FROM attempts WHERE delivery = ? AND attempt = ?"
 _INSERT_ATTEMPT = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)"
 _STANDING = "SELECT paused_at, failures, open_since, probe_at, answered_at FROM destinations WHERE name = ?"
 _KEEP_CIRCUIT = """
@@ -94,19 +97,19 @@ class Delivering:
             log.warning("attempts were cut off when the last process ended: %d", left_behind)
 
     def claim(
-        self, destination: str, limit: int, terms: Terms, mine: dict[int, tuple[Claim, float]]
+        self, destination: str, limit: int, terms: Terms, mine: dict[int, tuple[Claim, Terms]]
     ) -> list[tuple[Claim, bytes]]:
         """See `Journal.claim`; each with its body's digest.
 
         `mine`: what this process has in hand, which is not to be rescued from itself.
         """
         now = self._timekeeper.now
+        self._rescue(destination, terms, mine)
         paused, circuit = self._standing(destination)
         if paused or (circuit.probe_at or 0) > now:
             return []
-        self._rescue(destination, terms, mine)
         probe = circuit.open_since is not None
-        due = list(self._database.execute(_DUE, (destination, now, 1 if probe else limit)))
+        due = list(self._database.execute(_DUE, (destination, now, min(limit, 1) if probe else limit)))
         lease_end = now + int(terms.lease_s * 1000)
         self._database.executemany(_LEASE, [(lease_end, now, self._owner, row[0]) for row in due])
         if probe and due:  # nobody else probes meanwhile
@@ -125,7 +128,8 @@ class Delivering:
                 body=body,
             )
             counts = not probe or self._answered_since(row, attempt, circuit)
-            told = {"probe": probe, "counts": counts, "has_letter": bool(has_letter)}
+            cut_off = attempt > 0 and terms.unknown_counts and self._was_cut_off(row, attempt)
+            told = {"probe": probe, "counts": counts, "has_letter": bool(has_letter), "cut_off": cut_off}
             claims.append((Claim(delivery=delivery, row=row, step=step + 1, **told), digest))
         return claims
 
@@ -161,14 +165,16 @@ class Delivering:
         """See `Journal.release`."""
         now = self._timekeeper.now
         for claim in claims:
-            values = {"now": now, "row": claim.row, "attempt": claim.delivery.attempt}
-            if self._database.execute(_RELEASE, values).get:
+            values = {"row": claim.row, "attempt": claim.delivery.attempt}
+            ordered = self._database.execute(_RELEASE, values).get
+            if ordered:
                 self._order.put_back(claim.row, now)
+            self._due.add(claim.delivery.destination)
 
-    def renew(self, mine: Iterable[tuple[Claim, float]]) -> None:
-        """Make the lease of each claim last so many seconds from now."""
+    def renew(self, mine: Iterable[tuple[Claim, Terms]]) -> None:
+        """Make the lease of each claim last as long as its terms say, from now."""
         now = self._timekeeper.now
-        rows = [(now + int(lease_s * 1000), claim.row, claim.delivery.attempt) for claim, lease_s in mine]
+        rows = [(now + int(terms.lease_s * 1000), claim.row, claim.delivery.attempt) for claim, terms in mine]
         self._database.executemany(_RENEW, rows)
 
     def next_due_in_s(self, destination: str) -> float | None:
@@ -179,26 +185,36 @@ class Delivering:
             return None
         return max(0, max(due_at, circuit.probe_at or 0) - self._timekeeper.now) / 1000
 
-    def _rescue(self, destination: str, terms: Terms, mine: dict[int, tuple[Claim, float]]) -> None:
+    def _rescue(self, destination: str, terms: Terms, mine: dict[int, tuple[Claim, Terms]]) -> None:
         now = self._timekeeper.now
         expired = list(self._database.execute(_EXPIRED, (destination, now)))
         self.renew([mine[row] for row, *_ in expired if row in mine])  # we slept, and so did whoever renews
         for row, step, ordered in expired:
-            if row in mine:
-                continue
-            wait_ms = min(LONGEST_RESCUE_WAIT_MS, ((1 << min(step - 1, 6)) - 1) * 1000) if terms.unknown_counts else 0
-            values = {
-                "due_at": None if terms.holds_unknown else now + wait_ms,
-                "held": terms.holds_unknown,
-                "uncounted": not terms.unknown_counts,
-                "error": CUT_OFF,
-                "row": row,
-            }
-            self._database.execute(_CUT_OFF, {"error": CUT_OFF, "row": row})
-            self._database.execute(_RESCUE, values)
-            if ordered:
-                self._order.put_back(row, now)
-            log.warning("an attempt was cut off", extra={"destination": destination, "held": terms.holds_unknown})
+            if row not in mine:
+                self._cut_off(row, step, ordered, terms)
+                log.warning("an attempt was cut off", extra={"destination": destination, "held": terms.holds_unknown})
+
+    def stop(self, mine: Iterable[tuple[Claim, Terms]]) -> None:
+        """See `Journal.stop`."""
+        for claim, terms in mine:
+            for row, step, ordered in list(self._database.execute(_MINE, (claim.row, claim.delivery.attempt))):
+                self._cut_off(row, step, ordered, replace(terms, unknown_counts=False))
+
+    def _cut_off(self, row: int, step: int, ordered: int, terms: Terms) -> None:
+        """Journal an attempt that nobody knows the end of, and make the delivery due again, or leave it to a person."""
+        now = self._timekeeper.now
+        wait_ms = min(LONGEST_RESCUE_WAIT_MS, ((1 << min(step - 1, 6)) - 1) * 1000) if terms.unknown_counts else 0
+        values = {
+            "due_at": None if terms.holds_unknown else now + wait_ms,
+            "held": terms.holds_unknown,
+            "uncounted": not terms.unknown_counts,
+            "error": CUT_OFF,
+            "row": row,
+        }
+        self._database.execute(_CUT_OFF, {"error": CUT_OFF, "row": row})
+        self._database.execute(_RESCUE, values)
+        if ordered:
+            self._order.put_back(row, now)
 
     def _standing(self, destination: str) -> tuple[bool, Circuit]:
         for paused_at, *circuit in self._database.execute(_STANDING, (destination,)):
@@ -210,11 +226,18 @@ class Delivering:
         began = self._database.execute(_BEGAN, (row, attempt)).get
         return began is not None and circuit.answered_at is not None and circuit.answered_at > began
 
+    def _was_cut_off(self, row: int, attempt: int) -> bool:
+        return bool(self._database.execute(_WAS_CUT_OFF, (row, attempt)).get)
+
     def _look_at(self, claim: Claim, result: Result, terms: Terms) -> None:
         """Let the destination's circuit know how the attempt ended."""
         name = claim.delivery.destination
         _, before = self._standing(name)
-        after = before.after(result, brake=terms.brake, probe=claim.probe, now=self._timekeeper.now)
+        now = self._timekeeper.now
+        if result.failed and claim.probe and claim.counts:  # its own fault: others have got through meanwhile
+            after = replace(before, probe_at=before.open_since and now)
+        else:
+            after = before.after(result, brake=terms.brake, probe=claim.probe, now=now)
         if after != before:
             self._keep(name, after)
             self._due.add(name)

@@ -33,7 +33,8 @@ SELECT e.event_id, e.type, e.timestamp, e.received_at, e.practice_id, e.kit_code
 FROM events e
 """
 _DELIVERY = """
-SELECT e.event_id, e.type, d.destination, d.state, d.attempt, d.due_at, d.last_error, d.receipt, d.held
+SELECT e.event_id, e.type, d.destination, d.state, d.attempt, d.due_at, d.last_error, d.receipt, d.held,
+       d.letter IS 'discarded'
 FROM deliveries d JOIN events e ON e.id = d.event
 """
 
@@ -49,8 +50,13 @@ class SqliteQuestions:
         with told(path):
             self._reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             self._reader.set_busy_timeout(BUSY_MS)
-            if check_version(self._reader, path) == 0:
+            version = check_version(self._reader, path)
+            if version == 0:
                 raise JournalMissing(f"{path}: the journal is empty; `glycanbridge serve` makes it one")
+            if version < migrations.newest("sqlite"):
+                raise JournalUnavailable(
+                    f"{path}: the journal is an older version's: `glycanbridge serve` or `db migrate` mends that"
+                )
 
     def events(self, which: Filter) -> list[EventRow]:
         """The newest events that fit."""
@@ -69,6 +75,7 @@ class SqliteQuestions:
         conditions, values = _conditions(which)
         conditions += ["d.destination = :destination"] if which.destination is not None else []
         conditions += ["d.state = :state"] if which.state is not None else []
+        conditions += ["d.held"] if which.held else []
         rows = self._ask(_DELIVERY, conditions, values, "ORDER BY d.id DESC LIMIT :limit")
         return [_delivery_row(row) for row in rows]
 
@@ -112,7 +119,8 @@ class SqliteQuestions:
                   UNION ALL SELECT destination, state, NULL, held FROM deliveries
                   WHERE state = 'pending' AND due_at IS NULL
                   UNION ALL SELECT destination, state, due_at, 0 FROM deliveries WHERE state = 'running'
-                  UNION ALL SELECT destination, state, NULL, 0 FROM deliveries WHERE state = 'dead')
+                  UNION ALL SELECT destination, state, NULL, 0 FROM deliveries
+                  WHERE state = 'dead' AND letter IS NOT 'discarded')
             GROUP BY destination ORDER BY destination
         """
         names = ("destination", "pending", "running", "dead", "held", "oldest_due_at")
@@ -229,6 +237,6 @@ def _event_row(row: tuple[Any, ...]) -> EventRow:
 
 def _delivery_row(row: tuple[Any, ...]) -> DeliveryRow:
     names = ("event_id", "event_type", "destination", "state", "attempts", "due_at", "last_error", "receipt", "held")
-    parts = dict(zip(names, row, strict=True))
-    parts |= {"state": State(str(parts["state"])), "held": bool(parts["held"])}
+    parts = dict(zip((*names, "discarded"), row, strict=True))
+    parts |= {"state": State(str(parts["state"])), "held": bool(parts["held"]), "discarded": bool(parts["discarded"])}
     return DeliveryRow(id=f"{row[0]}:{row[2]}", **parts)

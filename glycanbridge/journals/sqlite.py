@@ -69,7 +69,7 @@ class SqliteJournal(SqliteQuestions):
         """`serves`: claims deliveries, and so must be the only one that does; waits are in seconds."""
         self._due: set[str] = set()
         self._told_due: Callable[[frozenset[str] | None], None] = lambda _destinations: None
-        self._mine: dict[int, tuple[Claim, float]] = {}
+        self._mine: dict[int, tuple[Claim, Terms]] = {}
         self._database = Database(path, clock=clock, serves=serves)
         super().__init__(path)
         timekeeper = Timekeeper(self._database, wall=clock, steady=steady)
@@ -102,7 +102,7 @@ class SqliteJournal(SqliteQuestions):
         claims = [
             claim if is_whole(claim.delivery.body, digest) else replace(claim, whole=False) for claim, digest in found
         ]
-        self._mine.update({each.row: (each, terms.lease_s) for each in claims})
+        self._mine.update({each.row: (each, terms) for each in claims})
         return claims
 
     def settle(self, ended: Sequence[Ended], *, terms: Terms) -> list[bool]:
@@ -120,7 +120,7 @@ class SqliteJournal(SqliteQuestions):
     def let_go(self, claims: Sequence[Claim]) -> None:
         """Renew these no longer."""
         for each in claims:
-            held, _ = self._mine.get(each.row, (None, 0.0))
+            held, _ = self._mine.get(each.row, (None, None))
             if held is each:  # and not a later claim of the same delivery
                 del self._mine[each.row]
 
@@ -129,6 +129,12 @@ class SqliteJournal(SqliteQuestions):
         mine = list(self._mine.values())
         if mine:
             self._writer.run(lambda: self._delivering.renew(mine))
+
+    def stop(self) -> None:
+        """Journal what is still in hand as cut off."""
+        mine = list(self._mine.values())
+        self._writer.run(lambda: self._delivering.stop(mine))
+        self._mine.clear()
 
     def next_due_in_s(self, destination: str) -> float | None:
         """How long until `claim` may find something; `None` if nothing is owed, or while it is paused."""

@@ -23,6 +23,7 @@ _NOTE = "UPDATE clock SET seen_at = ?, ahead_by = ?, boot = ?"
 
 _SHIFT = (
     "UPDATE deliveries SET due_at = due_at + :by WHERE state = 'pending' AND due_at > :after",
+    "UPDATE deliveries SET was_due_at = was_due_at + :by WHERE state = 'running' AND was_due_at > :after",
     "UPDATE deliveries SET due_at = due_at + :by, claimed_at = claimed_at + :by WHERE state = 'running'",
     "UPDATE destinations SET open_since = open_since + :by, probe_at = probe_at + :by WHERE open_since IS NOT NULL",
 )
@@ -47,9 +48,10 @@ class Timekeeper:
         same = boot == self._boot
         # From one start of the machine to the next, only a clock that was set back can be told from time that passed.
         jumped = ahead_by - was_ahead_by if same else min(0, self.now - seen_at)
-        if abs(jumped) > JUMP_MS:
+        was_set = abs(jumped) > JUMP_MS
+        if was_set:
             self._shift(jumped)
-        if not same or not 0 <= self.now - seen_at < NOTED_EVERY_MS:
+        if was_set or not same or not 0 <= self.now - seen_at < NOTED_EVERY_MS:
             self._database.execute(_NOTE, (self.now, ahead_by, self._boot))
 
     def _shift(self, by: int) -> None:

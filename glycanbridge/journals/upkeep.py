@@ -63,13 +63,12 @@ class JournalFile:
         partial = target.with_name(f"{target.name}.{token_hex(4)}.partial")
         try:
             partial.touch(mode=0o600, exist_ok=False)
-            with told(self.path):
-                self._reader.execute("VACUUM INTO ?", (str(partial),))
+            self._reader.execute("VACUUM INTO ?", (str(partial),))
             sync(partial)
             partial.rename(target)
             sync(target.parent)
-        except OSError as error:
-            raise JournalUnavailable(f"{target}: no copy can be made there: {error.strerror}") from error
+        except (OSError, apsw.Error) as error:
+            raise JournalUnavailable(f"{target}: no copy of {self.path} can be made there: {error}") from error
         finally:
             partial.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ CREATE TABLE deliveries (
     attempt     INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),    -- bumped by each claim: the fencing token
     step        INTEGER NOT NULL DEFAULT 0 CHECK (step >= 0),       -- attempts that count, since owed or replayed
     due_at      INTEGER,                    -- pending: when it may be claimed; running: when the lease ends
+    was_due_at  INTEGER,                    -- running: since when it was due, to be put back in its place
     claimed_at  INTEGER,                    -- running: since when
     lease_owner TEXT,                       -- host, process and a random part, for information only
     ordered     INTEGER NOT NULL DEFAULT 0 CHECK (ordered IN (0, 1)),   -- it has rows in order_keys until it is settled
