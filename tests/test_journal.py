@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from serving import sample
@@ -16,6 +17,7 @@ from glycanbridge.journal import Filter, NewEvent, Replay, Terms
 DELIVERED = Outcome(result=Result.DELIVERED, receipt="taken"), Settlement(state=State.DELIVERED)
 RETRY = Outcome(result=Result.TEMPORARY, error="away"), Settlement(state=State.PENDING, wait_s=60)
 DEAD = Outcome(result=Result.PERMANENT, error="no such patient"), Settlement(state=State.DEAD)
+UNKNOWN = Outcome(result=Result.UNKNOWN, error="timed out"), Settlement(state=State.PENDING, wait_s=60)
 
 
 TERMS = Terms(lease_s=60)
@@ -168,6 +170,7 @@ def test_what_a_dead_process_left_behind_is_claimed_when_its_lease_ends(journal,
     (attempt,) = journal.attempts(cut_off.delivery.id)
     assert (attempt.number, attempt.outcome, attempt.started_at, attempt.duration_ms) == (1, "unknown", began, None)
     assert "not known whether the destination has it" in attempt.error
+    assert journal.deliveries(Filter())[0].last_error == attempt.error
 
 
 def test_an_outcome_that_comes_after_its_lease_was_lost_changes_nothing(journal, open_journal_again, clock):
@@ -179,6 +182,7 @@ def test_an_outcome_that_comes_after_its_lease_was_lost_changes_nothing(journal,
     (again,) = other.claim("a", limit=1, terms=TERMS)
 
     assert settle(journal, late, *DELIVERED) is False
+    assert settle(journal, late, *UNKNOWN) is False  # also if it says what the rescue has said for it
     assert [each.outcome for each in journal.attempts(late.delivery.id)] == ["unknown"]
     assert settle(other, again, *DEAD) is True
     assert settle(journal, again, *DELIVERED) is False
@@ -212,6 +216,73 @@ def test_a_lease_that_is_renewed_is_not_rescued(journal, open_journal_again, clo
     assert len(other.claim("a", limit=1, terms=TERMS)) == 1
 
 
+def test_a_lane_that_lost_its_lease_renews_and_releases_nothing_of_the_next_one(journal, open_journal_again, clock):
+    """Else a lane that comes back late gives away what another one is at."""
+    journal.record(new_event())
+    (late,) = journal.claim("a", limit=1, terms=TERMS)
+    clock.turn(60)
+    other = open_journal_again()
+    (again,) = other.claim("a", limit=1, terms=TERMS)
+    clock.turn(30)
+
+    journal.renew()
+    assert other.next_due_in_s("a") == 30
+    journal.release([late])
+    assert settle(other, again, *DELIVERED) is True
+
+
+def test_what_is_settled_is_renewed_no_longer_also_before_its_lane_knows(journal):
+    """Its lane waits for the commit: meanwhile it must neither wait longer nor keep other leases from being renewed."""
+    for number in range(2):
+        journal.record(new_event(timestamp=number))
+    first, second = journal.claim("a", limit=2, terms=TERMS)
+    soon = RETRY[0], Settlement(state=State.PENDING, wait_s=5)
+    for claim, settled in ((first, DELIVERED), (second, soon)):
+        journal.settle(claim, *settled, took_ms=1, terms=TERMS, letter=False)
+
+    journal.renew()
+
+    assert journal.next_due_in_s("a") == 5
+
+
+def test_letting_go_of_a_claim_does_not_let_go_of_the_next_one_of_the_same_delivery(journal, clock):
+    """Another lane may have it by the time that the first one learns that its outcome is on the disk."""
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    at_once = RETRY[0], Settlement(state=State.PENDING, wait_s=0)
+    wait = journal.settle(claim, *at_once, took_ms=1, terms=TERMS, letter=False)
+    assert len(journal.claim("a", limit=1, terms=TERMS)) == 1
+
+    assert wait()
+    clock.turn(40)
+    journal.renew()
+
+    assert journal.next_due_in_s("a") == 60
+
+
+def test_what_was_said_last_stays_known(journal):
+    """A failed replay does not take the receipt away, nor a success the error before it: both are asked for later."""
+    which = [Replay(event_id=journal.record(new_event()).event_id, destination="a")]
+    told = []
+    for settled in (DELIVERED, RETRY, (Outcome(result=Result.DELIVERED), DELIVERED[1])):
+        (claim,) = journal.claim("a", limit=1, terms=TERMS)
+        settle(journal, claim, *settled)
+        (row,) = journal.deliveries(Filter())
+        told.append((row.receipt, row.last_error))
+        journal.replay(which, who="ana")
+
+    assert told == [("taken", None), ("taken", "away"), ("taken", "away")]
+    assert [each.number for each in journal.attempts(claim.delivery.id)] == [1, 2, 3]
+
+
+def test_what_is_overdue_is_due_now_and_not_before_now(journal, clock):
+    """A lane that cannot work pauses its destination when there is something to do: it asks whether that is 0."""
+    journal.record(new_event())
+    clock.turn(10)
+
+    assert journal.next_due_in_s("a") == 0
+
+
 def test_a_process_that_slept_longer_than_its_leases_does_not_rescue_from_itself(journal, clock):
     """Stopped and continued, or on a laptop that was shut: its own lanes still hold what they hold."""
     journal.record(new_event())
@@ -228,7 +299,7 @@ def test_an_attempt_that_was_cut_off_counts_where_the_plugin_may_have_done_it(jo
     terms = Terms(lease_s=1, unknown_counts=True)
     journal.record(new_event())
     other, steps, waits = open_journal_again(), [], []
-    for _ in range(4):
+    for _ in range(8):
         (claim,) = journal.claim("a", limit=1, terms=terms)
         journal.let_go([claim])
         steps.append(claim.step)
@@ -237,7 +308,7 @@ def test_an_attempt_that_was_cut_off_counts_where_the_plugin_may_have_done_it(jo
             waits.append(other.next_due_in_s("a"))
             clock.turn(waits[-1])
 
-    assert (steps, waits) == ([1, 2, 3, 4], [0, 1, 3, 7])
+    assert (steps, waits) == ([1, 2, 3, 4, 5, 6, 7, 8], [0, 1, 3, 7, 15, 31, 60, 60])
 
 
 def test_what_a_person_must_decide_about_waits_until_he_does(journal, open_journal_again, clock):
@@ -261,6 +332,19 @@ def test_what_a_person_must_decide_about_waits_until_he_does(journal, open_journ
         ("ana", "confirm", "the EHR has it")
     ]
     assert other.confirm(sent.id, who="ana", reason="again") is False
+
+
+def test_what_is_held_can_be_discarded(journal, open_journal_again, clock):
+    """The other answer to the same question: nobody wants it any more."""
+    terms = Terms(lease_s=1, holds_unknown=True)
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=terms)
+    clock.turn(1)
+    other = open_journal_again()
+    assert other.claim("a", limit=1, terms=terms) == []
+
+    assert other.discard(claim.delivery.id, who="ana", reason="moved away")
+    assert [(row.state, row.held) for row in other.deliveries(Filter())] == [("dead", False)]
 
 
 def test_what_was_not_begun_is_put_back_as_it_was(journal):
@@ -289,6 +373,15 @@ def test_a_paused_destination_is_claimed_nothing_and_keeps_what_it_is_owed(journ
     assert len(journal.claim("a", limit=9, terms=TERMS)) == 1
     assert journal.standings()["a"].paused_at is None
     assert [done.what for done in journal.history("a")] == ["pause", "resume"]
+
+
+def test_whoever_paused_a_destination_last_is_the_one_who_is_told(journal):
+    """He is the one to ask."""
+    journal.pause("a", who="ana", reason="the EHR moves")
+    journal.pause("a", who="bob", reason="it moves back")
+
+    standing = journal.standings()["a"]
+    assert (standing.paused_by, standing.reason) == ("bob", "it moves back")
 
 
 BRAKE = Terms(lease_s=60, brake=Brake(failures=3, first_wait_s=30, longest_wait_s=100))
@@ -385,6 +478,50 @@ def test_a_probe_that_never_ended_is_followed_by_another(journal, open_journal_a
     assert len(other.claim("a", limit=9, terms=BRAKE)) == 1
 
 
+def test_a_probe_is_made_as_soon_as_there_is_something_to_make_it_with(journal, clock):
+    """Having looked in vain is no probe: what comes next does not wait for it."""
+    for number in range(3):
+        journal.record(new_event(timestamp=number))
+    later = RETRY[0], Settlement(state=State.PENDING, wait_s=3600)
+    for claim in journal.claim("a", limit=9, terms=BRAKE):
+        settle(journal, claim, *later, terms=BRAKE)
+    clock.turn(40)
+    assert journal.claim("a", limit=9, terms=BRAKE) == []
+
+    journal.record(new_event(timestamp=3))
+
+    assert [claim.probe for claim in journal.claim("a", limit=9, terms=BRAKE)] == [True]
+
+
+def test_a_circuit_waits_as_long_as_it_was_to_when_the_clock_is_set(journal, clock):
+    """Else a clock set back by a day leaves a destination alone for a day."""
+    for number in range(3):
+        journal.record(new_event(timestamp=number))
+    fail(journal, due=3)
+    opened_at, wait_s = clock.ms, journal.next_due_in_s("a")
+
+    clock.jump(-86_400)
+
+    assert journal.next_due_in_s("a") == wait_s
+    assert journal.standings()["a"].circuit.open_since == opened_at - 86_400_000
+
+
+def test_a_success_that_moves_the_circuit_wakes_the_other_lanes(journal, clock):
+    """They would sleep until their own next look, and the destination would come back lane by lane."""
+    for number in range(3):
+        journal.record(new_event(timestamp=number))
+    fail(journal, due=3)
+    clock.turn(40)
+    (claim,) = journal.claim("a", limit=9, terms=BRAKE)
+    told = []
+    journal.on_due(told.append)
+
+    settle(journal, claim, *DELIVERED, terms=BRAKE)
+    journal.probe()
+
+    assert told == [frozenset({"a"})]
+
+
 def test_resuming_tries_an_open_circuit_at_once(journal, clock):
     """A person knows that the far side is back."""
     for number in range(3):
@@ -443,6 +580,73 @@ def test_followers_wait_for_one_that_waits_and_one_that_comes_late_is_not_late(j
     assert [timestamp for timestamp, _ in claimed(journal)] == [2]
 
 
+@pytest.mark.parametrize("how", ["released", "rescued"])
+def test_one_that_is_put_back_lets_an_earlier_one_that_came_meanwhile_go_first(journal, clock, how):
+    """It stood before all others only while it ran."""
+    journal.record(ordered(2, "K1"))
+    ((_, claim),) = claimed(journal)
+    journal.record(ordered(1, "K1"))
+
+    if how == "released":
+        journal.release([claim])
+    else:
+        journal.let_go([claim])
+        clock.turn(60)
+
+    assert [timestamp for timestamp, _ in claimed(journal)] == [1]
+
+
+def test_events_of_one_moment_are_delivered_one_after_the_other(journal):
+    """In the order in which they came, and none is left behind."""
+    for keys in (("K1",), ("K1", "K2"), ("K1", "K3")):
+        journal.record(ordered(1, *keys))
+
+    for _ in range(3):
+        ((_, claim),) = claimed(journal)
+        settle(journal, claim, *DELIVERED)
+    assert {row.state for row in journal.deliveries(Filter())} == {"delivered"}
+
+
+def test_each_destination_keeps_an_order_of_its_own(journal):
+    """One that is away must not hold up what its neighbour is owed of the same kit."""
+    for timestamp in (1, 2):
+        new = ordered(timestamp, "K1")
+        journal.record(NewEvent(event=new.event, id=new.id, body=new.body, owed_to={"a": ("K1",), "b": ("K1",)}))
+    (first,) = journal.claim("b", limit=9, terms=TERMS)
+
+    assert [timestamp for timestamp, _ in claimed(journal)] == [1]
+    settle(journal, first, *DELIVERED)
+    assert len(journal.claim("b", limit=9, terms=TERMS)) == 1
+
+
+def test_whoever_waits_for_one_of_his_kit_is_told_when_it_is_settled(journal):
+    """Its turn has come at once, not at the lane's next look."""
+    for timestamp in (1, 2):
+        journal.record(ordered(timestamp, "K1"))
+    ((_, claim),) = claimed(journal)
+    told = []
+    journal.on_due(told.append)
+
+    settle(journal, claim, *DELIVERED)
+    journal.probe()
+
+    assert told == [frozenset({"a"})]
+
+
+def test_one_that_is_held_holds_its_followers_until_a_person_decides(journal, open_journal_again, clock):
+    """Else a later state of the kit would get there first."""
+    terms = Terms(lease_s=1, holds_unknown=True)
+    for timestamp in (1, 2):
+        journal.record(ordered(timestamp, "K1"))
+    (claim,) = journal.claim("a", limit=9, terms=terms)
+    clock.turn(1)
+    other = open_journal_again()
+
+    assert other.claim("a", limit=9, terms=terms) == []
+    assert other.confirm(claim.delivery.id, who="ana", reason="the EHR has it")
+    assert [timestamp for timestamp, _ in claimed(other)] == [2]
+
+
 def test_an_assignment_of_several_kits_waits_for_all_of_them(journal):
     """And each of them for it."""
     journal.record(ordered(1, "K1"))
@@ -481,6 +685,34 @@ def test_what_is_replayed_takes_its_place_in_the_order(journal):
     assert [timestamp for timestamp, _ in claimed(journal)] == [3]
 
 
+@pytest.mark.parametrize("keys", [(), ("K1",)])
+def test_one_that_is_replayed_while_it_waits_still_lets_the_next_one_go(journal, keys):
+    """Also when its destination is not ordered any more, and it only has the keys that it had."""
+    new = ordered(1, "K1")
+    journal.record(new)
+    journal.record(ordered(2, "K1"))
+    settle(journal, claimed(journal)[0][1], *RETRY)
+
+    assert journal.replay([Replay(event_id=new.id.id, destination="a", order_keys=keys)], who="ana") == 1
+    ((one, claim),) = claimed(journal)
+    settle(journal, claim, *DELIVERED)
+
+    assert (one, [timestamp for timestamp, _ in claimed(journal)]) == (1, [2])
+
+
+def test_a_replay_goes_by_the_timestamps_of_the_events_not_by_when_they_came(journal):
+    """As the first time."""
+    which = []
+    for timestamp in (2, 1):
+        new = ordered(timestamp, "K1")
+        journal.record(new)
+        settle(journal, claimed(journal)[0][1], *DELIVERED)
+        which.append(Replay(event_id=new.id.id, destination="a", order_keys=("K1",)))
+
+    assert journal.replay(which, who="ana") == 2
+    assert [timestamp for timestamp, _ in claimed(journal)] == [1]
+
+
 @pytest.mark.parametrize("days", [-1, 1, -400, 400])
 def test_leases_and_waits_survive_a_clock_that_is_set(journal, open_journal_again, clock, days):
     """What was to come in a minute comes in a minute, and a lease ends no earlier and no later."""
@@ -499,6 +731,7 @@ def test_leases_and_waits_survive_a_clock_that_is_set(journal, open_journal_agai
     clock.turn(0.001)
     due = {each.delivery.id for each in journal.claim("a", limit=3, terms=TERMS)}
     assert due == {first.delivery.id, second.delivery.id}
+    assert journal.attempts(second.delivery.id)[0].started_at == clock.ms - 60_000
     assert settle(journal, third, *DELIVERED)
 
 
@@ -577,6 +810,23 @@ def test_a_dead_letter_that_is_still_to_be_written_is_remembered(journal):
     assert journal.owed_letters() == []
 
 
+def test_it_is_known_whether_there_is_a_dead_letter(journal):
+    """Until it is delivered, also through failures; one put back by hand counts. Else a file is left behind."""
+    which = Replay(event_id=journal.record(new_event()).event_id, destination="a")
+    from_letter = replace(which, has_letter=True)
+    settle(journal, journal.claim("a", limit=1, terms=TERMS)[0], *DEAD, letter=False)
+    told = []
+    for replay, settled in ((from_letter, RETRY), (which, DELIVERED), (which, DELIVERED)):
+        journal.replay([replay], who="ana")
+        (claim,) = journal.claim("a", limit=1, terms=TERMS)
+        told.append(claim.has_letter)
+        settle(journal, claim, *settled)
+    journal.replay([replace(from_letter, destination="later")], who="ana")
+
+    assert told == [True, True, False]
+    assert [each.has_letter for each in journal.claim("later", limit=1, terms=TERMS)] == [True]
+
+
 def test_one_that_is_discarded_is_dead_for_good_and_says_who_and_why(journal):
     """Pending or dead, not running or delivered."""
     for number in range(2):
@@ -590,6 +840,9 @@ def test_one_that_is_discarded_is_dead_for_good_and_says_who_and_why(journal):
     assert (row.id, row.last_error) == (waiting, "discarded by ana: a test order")
     assert journal.owed_letters() == []
     assert [(done.what, done.about) for done in journal.history(waiting)] == [("discard", waiting)]
+    settle(journal, claim, *DEAD, letter=False)
+    assert journal.discard(claim.delivery.id, who="ana", reason="nor this one")
+    assert journal.owed_letters() == []
 
 
 def test_every_event_can_be_gone_through_whatever_there_is(journal):
@@ -663,6 +916,39 @@ def test_what_is_owed_where_is_told(journal, clock):
 
     assert (a.destination, a.pending, a.running, a.dead, a.oldest_due_at) == ("a", 1, 1, 1, began)
     assert (b.destination, b.pending, b.running, b.dead) == ("b", 4, 0, 0)
+    journal.claim("b", limit=4, terms=TERMS)
+    assert journal.owed()[1].oldest_due_at is None  # the end of a lease is no such time
+
+
+def test_an_event_shows_the_state_that_needs_a_look_first(journal):
+    """A dead delivery before any other, then what runs, then what waits."""
+    journal.record(new_event(owed_to=("a", "b", "c")))
+
+    shown = [journal.events(Filter())[0].state]
+    (first,) = journal.claim("b", limit=1, terms=TERMS)
+    shown.append(journal.events(Filter())[0].state)
+    settle(journal, first, *DEAD)
+    journal.claim("c", limit=1, terms=TERMS)
+    shown.append(journal.events(Filter())[0].state)
+
+    assert shown == ["pending", "running", "dead"]
+
+
+def test_a_busy_journal_looks_for_what_others_wrote_and_wakes_nobody_for_nothing(
+    journal, open_journal_again, monkeypatch
+):
+    """It may never be idle; and a lane that is woken asks the journal, which is work for all of them."""
+    monkeypatch.setattr("glycanbridge.journals.sqlite.LOOKED_EVERY_S", 0)
+    other, told = open_journal_again(), []
+    journal.on_due(told.append)
+
+    for _ in range(3):
+        journal.probe()
+    assert told == []
+    other.record(new_event())
+    for _ in range(3):
+        journal.probe()
+    assert told == [None]
 
 
 def test_whoever_asked_is_told_what_new_deliveries_are_for(journal):
@@ -676,6 +962,19 @@ def test_whoever_asked_is_told_what_new_deliveries_are_for(journal):
     journal.probe()
 
     assert told == [frozenset({"a", "b"})]
+
+
+def test_whoever_asked_is_told_what_a_person_let_go_on(journal):
+    """A replay and a resumed destination need no other look at the clock."""
+    event_id = journal.record(new_event(owed_to=())).event_id
+    told = []
+    journal.on_due(told.append)
+
+    journal.replay([Replay(event_id=event_id, destination="a")], who="ana")
+    journal.resume("b", who="ana")
+    journal.probe()
+
+    assert told == [frozenset({"a"}), frozenset({"b"})]
 
 
 def test_a_listener_that_fails_does_not_stop_the_journal(journal):
@@ -692,7 +991,7 @@ def test_a_closed_journal_says_so(journal):
     journal.record(new_event())
     journal.close()
 
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(JournalUnavailable, match="is closed"):  # at once
         journal.record(new_event("kit-received"))
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import stat
 import threading
+from types import SimpleNamespace
 
 import apsw
 import pytest
-from test_journal import DELIVERED, TERMS, new_event, settle
+from serving import until
+from test_journal import DELIVERED, RETRY, TERMS, new_event, settle
 
 from glycanbridge.delivery import State
 from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journal import Filter
 from glycanbridge.journals import migrations, open_journal, open_questions
+from glycanbridge.journals.database import is_served
+from glycanbridge.journals.delivering import Delivering
 from glycanbridge.journals.sqlite import SqliteJournal
+from glycanbridge.journals.writer import LARGEST_GROUP
 
 
 @pytest.fixture
@@ -31,13 +36,12 @@ def raw(path, sql, *values):
         connection.close()
 
 
-def test_every_commit_is_synced_to_disk(journal):
-    """WAL with synchronous=FULL, and foreign keys held."""
-    pragmas = {
-        name: journal._database.connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")
-    }
-
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+def test_every_commit_is_synced_to_disk(journal, open_journal_again):
+    """WAL with synchronous=FULL, and foreign keys held: in the journal that makes the file, and in any later one."""
+    for each in (journal, open_journal_again()):
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        pragmas = {name: each._database.connection.pragma(name) for name in names}
+        assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
 def test_its_sqlite_has_the_fix_for_lost_commits():
@@ -69,12 +73,13 @@ def test_the_database_itself_refuses_a_state_that_is_none(journal, path):
 
 
 def test_a_newer_programs_journal_is_refused_with_what_to_do(journal, path):
-    """By those who write and by those who ask."""
+    """By those who write and by those who ask; the very next version is no less unknown."""
     journal.close()
-    raw(path, "INSERT INTO schema VALUES (99, 0)")
+    newer = migrations.newest("sqlite") + 1
+    raw(path, "INSERT INTO schema VALUES (?, 0)", newer)
 
     for open_it in (open_journal, open_questions):
-        with pytest.raises(JournalUnusable, match=r"journal\.db: the journal has version 99, .* install"):
+        with pytest.raises(JournalUnusable, match=rf"journal\.db: the journal has version {newer}, .* install"):
             open_it(f"sqlite:///{path}")
 
 
@@ -104,11 +109,12 @@ def test_an_older_journal_is_copied_and_brought_up_to_date(journal, path, monkey
     journal.close()
     steps = [*migrations.steps("sqlite"), migrations.Step(3, "ALTER TABLE events ADD COLUMN more TEXT")]
     monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
+    copy = path.with_name("journal.db.version-2")
+    copy.write_bytes(b"what an update that failed has left")
 
     again = open_journal_again()
     again.record(new_event("kit-received"))
 
-    copy = path.with_name("journal.db.version-2")
     assert raw(path, "SELECT max(version) FROM schema") == [(3,)]
     assert raw(copy, "SELECT max(version), (SELECT count(*) FROM events) FROM schema") == [(2, 1)]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
@@ -127,6 +133,68 @@ def test_a_migration_that_fails_leaves_the_journal_as_it_was(journal, path, monk
 
     assert raw(path, "SELECT max(version) FROM schema") == [(2,)]
     assert raw(path, "SELECT count(*) FROM sqlite_master WHERE name = 'more'") == [(0,)]
+
+
+def test_two_that_make_the_journal_at_once_make_it_once(path, monkeypatch):
+    """Two commands after the journal was lost: whoever comes second finds it made."""
+    steps, others = migrations.steps, [path]
+
+    def another_is_faster(dialect):
+        if others:
+            SqliteJournal(others.pop(), serves=False).close()
+        return steps(dialect)
+
+    monkeypatch.setattr(migrations, "steps", another_is_faster)
+    SqliteJournal(path, serves=False).close()
+
+    assert raw(path, "SELECT version FROM schema") == [(1,), (2,)]
+
+
+def test_a_command_leaves_the_journal_of_an_older_bridge_that_serves_alone(journal, path, monkeypatch):
+    """Bringing it up to date under its feet would break it; once it is stopped, anybody may."""
+    steps = [*migrations.steps("sqlite"), migrations.Step(3, "ALTER TABLE events ADD COLUMN more TEXT")]
+    monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
+
+    with pytest.raises(JournalUnavailable, match="an older version serves"):
+        SqliteJournal(path, serves=False)
+    assert raw(path, "SELECT max(version) FROM schema") == [(2,)]
+
+    journal.close()
+    SqliteJournal(path, serves=False).close()
+    assert raw(path, "SELECT max(version) FROM schema") == [(3,)]
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1])
+def test_waits_survive_a_start_of_the_machine_and_a_clock_that_is_set_after_it(path, clock, monkeypatch, days):
+    """The steady clock counts anew then; what follows is told by the new one."""
+    journal = SqliteJournal(path, clock=clock, steady=clock.steady)
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    settle(journal, claim, *RETRY)
+    journal.close()
+    monkeypatch.setattr("glycanbridge.journals.timekeeper._boot", lambda: "another start")
+
+    again = SqliteJournal(path, clock=clock, steady=clock.steady)
+    clock.jump(days * 86_400)
+
+    assert again.next_due_in_s("a") == 60
+    again.close()
+
+
+def test_a_clock_that_was_set_back_while_the_machine_was_off_holds_nothing_up(path, clock, monkeypatch):
+    """No steady clock ran, but time does not run backwards: what was to come in a minute does."""
+    journal = SqliteJournal(path, clock=clock, steady=clock.steady)
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    settle(journal, claim, *RETRY)
+    journal.close()
+    monkeypatch.setattr("glycanbridge.journals.timekeeper._boot", lambda: "another start")
+    clock.jump(-86_400)
+
+    again = SqliteJournal(path, clock=clock, steady=clock.steady)
+
+    assert again.next_due_in_s("a") == 60
+    again.close()
 
 
 def test_what_a_dead_process_left_behind_is_due_at_the_next_start(journal, path, clock):
@@ -213,12 +281,36 @@ def test_a_journal_that_is_locked_at_start_is_told(path, monkeypatch):
     SqliteJournal(path).close()  # nothing of the first try is in the way of the second
 
 
+def test_a_start_that_fails_at_its_last_step_is_not_in_the_way_of_the_next(path, monkeypatch):
+    """The lock goes with it, and its thread."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Delivering, "take_over", lambda _self: _refuse())
+        with pytest.raises(JournalUnavailable, match="not now"):
+            SqliteJournal(path)
+
+    SqliteJournal(path).close()
+
+
+def _refuse():
+    raise JournalUnavailable("not now")
+
+
 def test_an_empty_file_is_a_journal_that_has_not_been_made(path):
     """To those who ask."""
     path.touch()
 
     with pytest.raises(JournalMissing):
         open_questions(f"sqlite:///{path}")
+
+
+def test_a_file_that_cannot_be_opened_is_not_held_on_to(path):
+    """Whoever keeps the error keeps no lock with it."""
+    path.write_bytes(b"no database at all, and long enough to be seen as none" * 99)
+
+    with pytest.raises(JournalUnusable) as kept:
+        SqliteJournal(path)
+
+    assert (kept.value is not None, is_served(path)) == (True, False)
 
 
 def test_a_second_bridge_on_one_file_is_refused(journal, path):
@@ -236,8 +328,8 @@ def test_the_steps_are_numbered_without_gaps():
     assert versions == list(range(1, len(versions) + 1))
 
 
-def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, clock, monkeypatch):
-    """And goes on by itself when the lock is gone."""
+def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, clock, monkeypatch, caplog):
+    """And goes on by itself when the lock is gone; nothing was begun, so nothing is said of undoing it."""
     monkeypatch.setattr("glycanbridge.journals.database.BUSY_MS", 10)
     journal = SqliteJournal(path, clock=clock, steady=clock.steady)
     other = apsw.Connection(str(path))
@@ -249,6 +341,7 @@ def test_a_file_that_another_process_has_locked_keeps_nothing_and_says_so(path, 
     other.execute("ROLLBACK")
 
     assert journal.record(new_event()).duplicate is False
+    assert caplog.records == []
     other.close()
     journal.close()
 
@@ -336,6 +429,53 @@ def test_one_that_cannot_be_written_does_not_spoil_its_group(journal, monkeypatc
     assert failed == [7]
     assert {row.id for row in journal.events(Filter())} == set(recorded)
     assert len(recorded) == 15
+
+
+@pytest.fixture
+def gated(journal, monkeypatch):
+    """Holds back the first commit until `gated.go` is set, and counts all of them."""
+    commit, gated = journal._database.commit, SimpleNamespace(commits=0, go=threading.Event(), then=lambda: None)
+
+    def counted():
+        gated.commits += 1
+        if gated.commits == 1:
+            gated.go.wait(20)
+        else:
+            gated.then()
+        commit()
+
+    monkeypatch.setattr(journal._writer._transaction, "commit", counted)
+    gated.first = journal._writer.submit(lambda: None)
+    until(lambda: gated.commits == 1)
+    yield gated
+    gated.go.set()
+
+
+def test_a_disk_that_takes_nothing_is_asked_once_for_a_whole_group(journal, gated):
+    """Each of sixty on its own would wait for a lock of two seconds, and be told when nobody listens any more."""
+
+    def full():
+        raise apsw.FullError("the disk is full")
+
+    gated.then = full
+    waiting = [journal._writer.submit(lambda: None) for _ in range(5)]
+    gated.go.set()
+
+    gated.first()
+    for wait in waiting:
+        with pytest.raises(JournalUnavailable, match="full"):
+            wait()
+    assert gated.commits == 2
+
+
+def test_a_group_is_not_larger_than_it_may_be(journal, gated):
+    """What many have sent at once must be on the disk before the first of them gives up."""
+    waiting = [journal._writer.submit(lambda: None) for _ in range(2 * LARGEST_GROUP + 1)]
+    gated.go.set()
+
+    for wait in waiting:
+        wait()
+    assert gated.commits == 1 + 3
 
 
 def test_requests_that_wait_share_a_commit(path, clock):

@@ -31,7 +31,7 @@ def test_a_whole_journal_is_said_to_be_whole_while_it_is_served(url):
         assert file.counted() == "50 events, 50 pending deliveries"
 
 
-def test_a_byte_that_was_flipped_in_any_body_is_found(url, tmp_path):
+def test_a_byte_that_was_flipped_in_any_body_is_found(url, tmp_path, monkeypatch):
     """SQLite's own check sees nothing of it: each body is held against its digest."""
     connection = apsw.Connection(str(tmp_path / "journal.db"))
     for row in range(1, 51):
@@ -43,9 +43,35 @@ def test_a_byte_that_was_flipped_in_any_body_is_found(url, tmp_path):
 
     with closing(open_file(url)) as file:
         problems = file.check()
+        monkeypatch.setattr("glycanbridge.journals.upkeep.MOST_PROBLEMS", 2)
+        first = file.check()
 
     assert len(problems) == 50
     assert all("is not what was signed" in each for each in problems)
+    assert first == [*problems[:2], "and perhaps more"]  # a screen of them is enough
+
+
+def test_a_delivery_whose_event_is_gone_is_found(journal, url, tmp_path):
+    """Every page may be whole, and yet not the journal."""
+    connection = apsw.Connection(str(tmp_path / "journal.db"))
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("DELETE FROM events WHERE id = 7")
+    connection.close()
+
+    with closing(open_file(url)) as file:
+        assert file.check() == [f"{tmp_path}/journal.db: row 7 of deliveries points at nothing"]
+
+
+def test_a_journal_that_a_newer_program_wrote_is_not_said_to_be_whole(url, tmp_path):
+    """We do not know what there is to check in it."""
+    connection = apsw.Connection(str(tmp_path / "journal.db"))
+    connection.execute("INSERT INTO schema VALUES (99, 0)")
+    connection.close()
+
+    with closing(open_file(url)) as file:
+        (problem,) = file.check()
+
+    assert "the journal has version 99" in problem
 
 
 def test_damaged_pages_are_told_and_not_fatal(journal, url, tmp_path):
@@ -59,6 +85,9 @@ def test_damaged_pages_are_told_and_not_fatal(journal, url, tmp_path):
 
     with closing(open_file(url)) as file:
         assert file.check() != []
+        with pytest.raises(JournalUnavailable, match="malformed"):
+            file.back_up(tmp_path / "copy.db")
+    assert list(tmp_path.glob("copy.db*")) == []  # half a copy holds patients' data, and nobody knows of it
 
 
 def test_a_copy_that_is_made_while_events_come_is_whole_and_has_all_that_came_before(journal, url, tmp_path, clock):
@@ -109,6 +138,7 @@ def test_room_is_given_back_and_only_while_nobody_serves(journal, url, tmp_path)
         connection.execute("CREATE TABLE filler AS SELECT zeroblob(1000000) AS x")
         connection.execute("DROP TABLE filler")
         connection.close()
+        assert file.counted() == "50 events, 50 pending deliveries"  # whoever reads meanwhile keeps the log in place
         before, after = file.vacuum()
         assert after < before - 900_000
         assert file.migrate() == (2, 2)
