@@ -20,8 +20,8 @@ def accept(bridge, body: bytes):
     return bridge.accept(body, sign(body, SECRET))
 
 
-def test_an_event_goes_from_body_to_plugin(make_bridge, taker):
-    """Kept first, delivered after; once."""
+def test_an_event_goes_from_body_to_plugin(make_bridge, taker, dead_letters):
+    """Kept first, delivered after; once, and no dead letter is left."""
     destination = make_destination("a", taker)
     bridge, lane = make_bridge(destination), make_lane(destination)
 
@@ -34,6 +34,7 @@ def test_an_event_goes_from_body_to_plugin(make_bridge, taker):
     ((event, delivery),) = taker.taken
     assert (event.data.report_id, delivery.id, delivery.attempt) == ("report_78901", f"{accepted.id}:a", 1)
     assert [row.state for row in bridge.journal.deliveries(Filter())] == [State.DELIVERED]
+    assert list(dead_letters.letters()) == []
 
 
 def test_a_strangers_body_leaves_nothing(make_bridge, dead_letters):
@@ -165,6 +166,27 @@ def test_an_outcome_is_written_down_as_soon_as_the_journal_is_back(make_bridge, 
 
     assert [row.state for row in bridge.journal.deliveries(Filter())] == [State.DELIVERED]
     assert (len(taker.taken), trouble) == (1, [])
+
+
+def test_what_a_lane_cannot_settle_is_somebodys_again_when_its_lease_ends(make_bridge, taker, clock, monkeypatch):
+    """It is in nobody's hands, so its lease is renewed no longer."""
+    destination = make_destination("a", taker)
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    accept(bridge, sample())
+    with monkeypatch.context() as patch:
+
+        def refuse(*_arguments, **_more):
+            raise JournalUnavailable("the disk is full")
+
+        patch.setattr(bridge.journal, "settle", refuse)
+        with pytest.raises(JournalUnavailable):
+            bridge.deliver_next(lane)
+
+    bridge.journal.renew()
+    clock.turn(destination.terms.lease_s)
+
+    assert bridge.deliver_next(lane)
+    assert [delivery.attempt for _, delivery in taker.taken] == [1, 2]
 
 
 def test_an_outcome_that_comes_too_late_is_dropped(make_bridge, taker, clock, open_journal_again, caplog):

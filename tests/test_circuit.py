@@ -29,6 +29,13 @@ def test_it_opens_after_so_many_failures_in_a_row():
         assert after(two, answer) == Circuit(answered_at=1000)
 
 
+def test_what_goes_well_as_ever_changes_nothing():
+    """Else each delivery of each destination would cost a write more; and the first success is what is asked for."""
+    well = after(Circuit(), Result.TEMPORARY, Result.DELIVERED)
+
+    assert after(well, Result.DELIVERED, Result.PERMANENT, now=9000) == well
+
+
 def test_what_was_under_way_when_it_opened_changes_nothing():
     """Else a destination of many lanes would wait for an hour at once."""
     opened = after(Circuit(), *[Result.TEMPORARY] * 3)
@@ -56,6 +63,16 @@ def test_it_closes_after_as_many_successes_as_it_had_failures_to_open():
     assert (closing.failures, closing.probe_at, closing.open_since) == (2, 5000, 1000)
     assert after(closing, Result.TEMPORARY, probe=True, now=6000).probe_at > 6000 + 9000
     assert after(closing, Result.DELIVERED, Result.DELIVERED, probe=True) == Circuit(answered_at=1000)
+
+
+def test_a_failure_while_it_closes_leaves_it_open_and_is_probed_again_at_once():
+    """One that is open always has a next probe: else it would be left alone for good."""
+    opened = after(Circuit(), *[Result.TEMPORARY] * 3)
+    closing = after(opened, Result.DELIVERED, Result.DELIVERED, probe=True, now=5000)
+
+    failed = after(closing, Result.TEMPORARY, probe=True, now=6000)
+
+    assert (failed.failures, failed.open_since, failed.probe_at) == (2, 1000, 6000)
 
 
 @pytest.mark.parametrize("result", list(Result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import Taker, make_destination, make_lane
 from serving import SECRET, sample, until
-from test_journal import TERMS, new_event
+from test_journal import DEAD, DELIVERED, TERMS, new_event, settle
 
 from glycanbridge import PermanentError
 from glycanbridge.destinations import Destinations
@@ -59,6 +59,64 @@ def test_the_letter_of_what_was_delivered_just_before_a_kill_is_removed(make_bri
     keeper.remove_settled_letters()
 
     assert list(dead_letters.letters()) == [kept]
+
+
+def test_a_directory_that_takes_nothing_is_asked_once_at_a_time(journal, keeper, dead_letters, caplog):
+    """A hundred lines about one full disk hide all others."""
+    dead_letters.directory.write_text("a file in the directory's place")
+    for number in range(3):
+        journal.record(new_event(timestamp=number))
+    for claim in journal.claim("a", limit=9, terms=TERMS):
+        settle(journal, claim, *DEAD, letter=False)
+
+    keeper.write_owed_letters()
+
+    assert caplog.text.count("no dead letter can be written") == 1
+    assert len(journal.owed_letters()) == 3
+
+
+def test_the_letter_of_a_destination_that_is_gone_is_written_all_the_same(journal, dead_letters):
+    """Else all others would wait behind it."""
+    journal.record(new_event())
+    (claim,) = journal.claim("a", limit=1, terms=TERMS)
+    settle(journal, claim, *DEAD, letter=False)
+
+    Keeper(journal=journal, destinations=Destinations([]), dead_letters=dead_letters).write_owed_letters()
+
+    assert [(each.destination, each.plugin) for each in dead_letters.letters()] == [("a", "")]
+
+
+def test_the_letter_stays_where_only_the_neighbour_has_the_event(journal, keeper, dead_letters):
+    """Each destination is owed it for itself."""
+    journal.record(new_event(owed_to=("a", "b")))
+    (claim,), (other,) = (journal.claim(name, limit=1, terms=TERMS) for name in ("a", "b"))
+    settle(journal, claim, *DEAD)
+    settle(journal, other, *DELIVERED)
+    dead_letters.bury(claim.delivery, plugin="taker", reason="away")
+
+    keeper.remove_settled_letters()
+
+    assert len(list(dead_letters.letters())) == 1
+
+
+def test_it_looks_before_leases_end_and_at_dead_letters_less_often(keeper, monkeypatch):
+    """Two renewals may fail; a directory that is away is not asked at each of them."""
+    naps, renewed, wrote = [], [], []
+    monkeypatch.setattr(keeper._journal, "renew", lambda: renewed.append(len(naps)))
+    monkeypatch.setattr(keeper, "write_owed_letters", lambda: wrote.append(len(naps)))
+
+    def nap(nap_s):
+        naps.append(nap_s)
+        if len(naps) == 3:
+            keeper._stopping.set()
+
+    monkeypatch.setattr(keeper._stopping, "wait", nap)
+    keeper.start()
+    until(lambda: len(naps) == 3)
+    keeper.stop()
+
+    assert max(naps) <= keeper._destinations["a"].terms.lease_s / 3
+    assert (renewed, wrote) == ([0, 1, 2], [0])
 
 
 def test_it_renews_what_lanes_hold_and_goes_on_whatever_happens(journal, keeper, monkeypatch, caplog):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import apsw
 import pytest
 from conftest import Taker, make_destination, make_lane
-from serving import SECRET, sample
+from serving import SECRET, delivery, sample
 
-from glycanbridge import PermanentError, TemporaryError
-from glycanbridge.delivery import State
+from glycanbridge import PermanentError, TemporaryError, hookimpl
+from glycanbridge.delivery import Claim, Result, State
+from glycanbridge.hosts.forks import Forks
 from glycanbridge.journal import Filter
-from glycanbridge.lanes import BATCH_S, LARGEST_BATCH
+from glycanbridge.lanes import BATCH_S, LARGEST_BATCH, open_lanes
 from glycanbridge.signature import sign
 
 
@@ -51,6 +53,8 @@ def test_what_a_slow_destination_is_owed_is_left_for_other_lanes(loaded, taker):
     for number in range(1, 6):
         bridge.deliver_next(lane)
         assert len(taker.taken) == number
+    (attempt,) = bridge.journal.attempts(taker.taken[0][1].id)
+    assert attempt.duration_ms == 100
 
 
 def test_where_a_crash_must_leave_no_doubt_one_is_claimed_at_a_time(loaded, taker):
@@ -99,6 +103,71 @@ def test_nothing_new_is_begun_once_the_bridge_stops(loaded):
     assert len(stopping.taken) == 6
     assert {row.attempts for row in bridge.journal.deliveries(Filter(state=State.PENDING, limit=99))} == {0}
     assert bridge.journal.deliveries(Filter(state=State.RUNNING)) == []
+
+
+def test_one_whose_attempts_are_used_up_reaches_the_plugin_no_more(taker):
+    """Its last attempt never came to an end: a plugin that kills the process would do it again at each start."""
+    lane = make_lane(make_destination("a", taker, schedule_s=(5,)))
+
+    made, refused = (lane.deliver(Claim(delivery=delivery(attempt=step), row=1, step=step)) for step in (2, 3))
+
+    assert (made.result, refused.result, len(taker.taken)) == (Result.DELIVERED, Result.PERMANENT, 1)
+    assert "the last of 2 attempts did not come to an end" in refused.error
+
+
+class Closing(Taker):
+    """A plugin that counts how often it is made and closed, and waits at its closing until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = self.closed = 0
+        self.may_close = threading.Event()
+
+    @hookimpl
+    def close(self):
+        self.may_close.wait(20)
+        self.closed += 1
+
+
+@pytest.fixture
+def shared():
+    """Two lanes in threads, which share one plugin."""
+    plugin = Closing()
+    destination = make_destination("a", plugin, lanes=2)
+    make = destination._make
+
+    def counted():
+        plugin.made += 1
+        return make()
+
+    destination._make = counted
+    yield plugin, open_lanes(destination, forks=Forks(), stopping=threading.Event())
+    plugin.may_close.set()
+
+
+def test_lanes_in_threads_share_one_plugin_and_the_last_one_closes_it(shared):
+    """It may hold a connection or a file that there can be only one of."""
+    plugin, lanes = shared
+    plugin.may_close.set()
+
+    for lane in lanes:
+        lane.deliver(Claim(delivery=delivery(), row=1, step=1))
+    closed = [(lane.close(), plugin.closed)[1] for lane in lanes]
+
+    assert (plugin.made, len(plugin.taken), closed) == (1, 2, [0, 1])
+
+
+def test_a_plugin_that_does_not_close_is_left_behind(shared, monkeypatch, caplog):
+    """The bridge must come to its own end."""
+    monkeypatch.setattr("glycanbridge.lanes.CLOSE_S", 0.01)
+    plugin, lanes = shared
+    lanes[0].deliver(Claim(delivery=delivery(), row=1, step=1))
+
+    for lane in lanes:
+        lane.close()
+
+    assert "the plugin does not close" in caplog.text
+    assert plugin.closed == 0
 
 
 def test_what_was_damaged_on_the_disk_reaches_nobody(loaded, taker, tmp_path):
