@@ -8,6 +8,7 @@ import shutil
 import stat
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -50,7 +51,43 @@ def test_a_dead_delivery_is_readable_with_cat(dead_letters):
         "body": sample().decode(),
         "body_encoding": "utf-8",
     }
+    assert file.read_text().splitlines()[2] == f'  "id": "{letter.id}",'  # a line each
     assert dead_letters.load(letter.id) == letter
+
+
+def test_what_names_a_delivery_and_is_a_body_too_is_two_dead_letters(dead_letters):
+    """Neither may overwrite the other."""
+    buried = dead_letters.bury(delivery(), plugin="fhir", reason="")
+    kept = dead_letters.quarantine(delivery().id.encode(), reason="not JSON")
+
+    assert {each.id for each in dead_letters.letters()} == {buried.id, kept.id}
+    assert buried.id != kept.id
+
+
+def test_a_name_that_could_not_be_synced_is_refused_until_it_can_be(dead_letters, monkeypatch):
+    """The file is seen, but a power cut would take its name: GlycanAge must send the body again."""
+
+    def fails(_path):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("glycanbridge.dead_letters.sync", fails)
+        for _ in range(2):
+            with pytest.raises(DeadLetterError, match="cannot be synced"):
+                dead_letters.quarantine(b"x", reason="not JSON")
+
+    assert dead_letters.quarantine(b"x", reason="not JSON").body == b"x"
+
+
+def test_the_directorys_own_name_is_synced_too(dead_letters, monkeypatch):
+    """Whoever made it may have been killed before."""
+    dead_letters.directory.mkdir()
+    synced = []
+    monkeypatch.setattr("glycanbridge.dead_letters.sync", synced.append)
+
+    dead_letters.bury(delivery(), plugin="fhir", reason="")
+
+    assert synced == [dead_letters.directory, dead_letters.directory.parent]
 
 
 def test_its_name_sorts_by_time_and_holds_nothing_that_an_outsider_chose(dead_letters):
@@ -98,8 +135,22 @@ def test_a_dead_letter_is_found_by_the_beginning_of_its_id(dead_letters):
     letter = dead_letters.quarantine(b"x", reason="not JSON")
 
     assert dead_letters.load(letter.id[:6]) == letter
-    with pytest.raises(DeadLetterError, match="0 dead letters"):
-        dead_letters.load("zzz")
+    for wrong in ("zzz", f"{letter.id[0]}zzz"):
+        with pytest.raises(DeadLetterError, match="0 dead letters"):
+            dead_letters.load(wrong)
+    dead_letters.quarantine(b"y", reason="not JSON")
+    with pytest.raises(DeadLetterError, match="2 dead letters"):
+        dead_letters.load("")
+
+
+def test_dead_letters_are_told_from_the_oldest_on_and_nothing_else_is(dead_letters):
+    """A folder has no order of its own; a note that somebody left there is no damaged letter."""
+    for day in (3, 5, 1, 4, 2):
+        told = delivery(event_id=f"e{day}")
+        dead_letters.bury(replace(told, received_at=told.received_at.replace(day=day)), plugin="fhir", reason="")
+    (dead_letters.directory / "notes.txt").write_text("called the clinic")
+
+    assert [each.event_id for each in dead_letters.letters()] == ["e1", "e2", "e3", "e4", "e5"]
 
 
 def test_a_damaged_file_is_told_and_passed_over(dead_letters):

@@ -6,9 +6,10 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
-from conftest import make_destination
-from serving import install_plugin, sample
+from conftest import Taker, make_destination
+from serving import delivery, install_plugin, sample
 
+from glycanbridge import TemporaryError, hookimpl
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.circuit import Brake
 from glycanbridge.delivery import Claim, Delivery, Outcome, Result, State
@@ -84,18 +85,62 @@ def test_the_last_attempt_that_fails_is_the_end_unless_it_does_not_count(taker, 
                         received_at=now, body=b"")  # fmt: skip
     claim = Claim(delivery=delivery, row=1, step=2, counts=counts)
 
-    assert destination.settlement(claim, Outcome(result=Result.TEMPORARY)).state is state
+    settlement = destination.settlement(claim, Outcome(result=Result.TEMPORARY))
+
+    assert (settlement.state, settlement.counts) == (state, counts)
+
+
+def test_one_that_is_switched_off_says_so(taker):
+    """Else whoever looks why nothing comes looks elsewhere."""
+    assert make_destination("a", taker, enabled=False).hindrance == "disabled"
+    assert make_destination("a", taker).hindrance is None
+
+
+def test_whatever_the_practice_it_takes_the_types_that_it_takes(taker):
+    """As `check` tells it."""
+    destination = make_destination("a", taker, practices=("p1",))
+
+    assert [destination.takes("report-ready", practice) for practice in (None, "p1", "p2")] == [True, True, False]
+
+
+def test_a_blip_is_over_before_the_attempt_is(taker):
+    """As many quick tries as its settings say."""
+    destination = make_destination("a", taker, tries=2)
+    attempts, taker.raises = destination.attempts(), TemporaryError("away")
+
+    attempts.deliver(delivery())
+
+    assert len(taker.taken) == 2
+
+
+def test_what_check_makes_it_closes_and_what_cannot_be_made_it_leaves(taker):
+    """A connection left open is one that the bridge may miss; what is broken has been told already."""
+    closed = []
+
+    class Closing(Taker):
+        @hookimpl
+        def close(self):
+            closed.append(self)
+
+    broken = make_destination("b", taker)
+    broken.error, broken._make = "its plugin is gone", None
+    destinations = Destinations([make_destination("a", Closing()), broken])
+
+    assert problems_of_instances(destinations, None) == []
+    assert len(closed) == 1
 
 
 def test_a_destination_whose_plugin_is_gone_still_takes_what_it_is_owed(serving):
     """An upgrade gone wrong must lose nothing; it is delivered when the plugin is back."""
-    serving.configure({"x": {"plugin": "gone"}, "y": {"plugin": "gone", "events": ["kit-received"]}})
+    only = {"events": ["kit-received"], "retry": {"tries": 7}}
+    serving.configure({"x": {"plugin": "gone"}, "y": {"plugin": "gone"} | only})
     source = BridgeYaml(serving.config)
 
     destinations, problems = open_destinations(load(source), source)
 
     assert destinations.owed(parse(sample())) == {"x": ()}
     assert set(destinations.owed(parse(sample("kit-received")))) == {"x", "y"}
+    assert (destinations["x"].retry.tries, destinations["y"].retry.tries) == (3, 7)
     assert not destinations["x"].runs
     assert destinations["x"].hindrance.startswith("no plugin 'gone' is installed")
     assert [each.path for each in problems] == ["destinations.x.plugin", "destinations.y.plugin"]

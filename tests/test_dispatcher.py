@@ -8,7 +8,7 @@ import pytest
 from conftest import Taker, make_destination
 from serving import SECRET, sample, until
 
-from glycanbridge import TemporaryError, dispatcher
+from glycanbridge import TemporaryError, dispatcher, hookimpl
 from glycanbridge.bridge import Bridge
 from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
@@ -104,8 +104,8 @@ def test_a_slow_destination_does_not_hold_back_its_neighbour(run, taker):
     gate.set()
 
 
-def test_a_destination_that_does_not_run_keeps_what_it_is_owed(run, taker):
-    """It has no lane."""
+def test_a_destination_that_does_not_run_keeps_what_it_is_owed(run, taker, caplog):
+    """It has no lane, and nobody to be woken."""
     broken = make_destination("broken", taker)
     broken.error = "its plugin is gone"
     bridge, lanes = run(broken, make_destination("a", taker))
@@ -115,6 +115,8 @@ def test_a_destination_that_does_not_run_keeps_what_it_is_owed(run, taker):
     assert lanes.alive()
     states = {row.destination: row.state for row in bridge.journal.deliveries(Filter())}
     assert states["broken"] is State.PENDING
+    bridge.journal.probe()
+    assert caplog.records == []
 
 
 def test_a_lane_goes_on_after_trouble(run, taker, monkeypatch):
@@ -169,10 +171,64 @@ def test_an_idle_lane_sleeps_for_long(run, taker, monkeypatch):
         wait(bell, rings, timeout_s)
 
     monkeypatch.setattr(dispatcher._Bell, "wait", remember)
-    run(make_destination("a", taker))
+    bridge, lanes = run(make_destination("a", taker, schedule_s=(3600,)))
     until(lambda: waits)
-
     assert waits == [dispatcher.LONGEST_SLEEP_S]
+
+    taker.raises = TemporaryError("away")
+    accept(bridge)
+    until(lambda: taker.taken and len(waits) > 1)
+    assert max(waits) == dispatcher.LONGEST_SLEEP_S  # also if what it is owed is due in an hour
+    assert lanes.stop(10) is True  # it is woken for that
+
+
+def test_a_lane_that_has_ended_is_noticed(run, taker, monkeypatch):
+    """Readiness asks: a bridge of which half is dead must not seem well."""
+    goes_on = Dispatcher._run
+
+    def ends_for_b(self, lane):
+        if lane.destination.name == "a":
+            goes_on(self, lane)
+
+    monkeypatch.setattr(Dispatcher, "_run", ends_for_b)
+    _, lanes = run(make_destination("a", taker), make_destination("b", taker))
+
+    until(lambda: not lanes.alive())
+
+
+def test_a_lane_starts_its_host_at_once_and_closes_its_plugin_at_the_end(run, monkeypatch):
+    """The first delivery need not wait for a process, and the plugin lets go of what it holds."""
+    told = []
+
+    class Closing(Taker):
+        @hookimpl
+        def close(self):
+            told.append("closed")
+
+    monkeypatch.setattr(ThreadHost, "start", lambda _host: told.append("started"))
+    bridge, lanes = run(make_destination("a", Closing()))
+    until(lambda: told)
+    accept(bridge)
+    until(lambda: bridge.journal.deliveries(Filter())[0].state is State.DELIVERED)
+
+    assert lanes.stop(10) is True
+    assert (set(told[:-1]), told[-1]) == ({"started"}, "closed")
+
+
+def test_a_destination_whose_host_is_in_trouble_is_paused_once_something_is_owed(run, taker, monkeypatch):
+    """Not before: a pause is a person's to end, and nothing may ever come."""
+    monkeypatch.setattr(ThreadHost, "trouble", lambda _host: "its calls hang")
+    waited, wait = [], dispatcher._Bell.wait
+    monkeypatch.setattr(dispatcher._Bell, "wait", lambda bell, *how: (waited.append(how), wait(bell, *how)))
+    bridge, _ = run(make_destination("a", taker))
+    until(lambda: waited)
+    assert bridge.journal.standings() == {}
+
+    accept(bridge)
+    until(bridge.journal.standings)
+
+    assert bridge.journal.standings()["a"].reason == "its calls hang"
+    assert taker.taken == []
 
 
 def test_a_plugin_that_does_not_start_costs_no_attempts(run, taker, monkeypatch, caplog):

@@ -101,7 +101,8 @@ def test_the_letter_stays_where_only_the_neighbour_has_the_event(journal, keeper
 
 def test_it_looks_before_leases_end_and_at_dead_letters_less_often(keeper, monkeypatch):
     """Two renewals may fail; a directory that is away is not asked at each of them."""
-    naps, renewed, wrote = [], [], []
+    naps, renewed, wrote, removed = [], [], [], []
+    monkeypatch.setattr(keeper, "remove_settled_letters", lambda: removed.append(len(naps)))
     monkeypatch.setattr(keeper._journal, "renew", lambda: renewed.append(len(naps)))
     monkeypatch.setattr(keeper, "write_owed_letters", lambda: wrote.append(len(naps)))
 
@@ -116,7 +117,7 @@ def test_it_looks_before_leases_end_and_at_dead_letters_less_often(keeper, monke
     keeper.stop()
 
     assert max(naps) <= keeper._destinations["a"].terms.lease_s / 3
-    assert (renewed, wrote) == ([0, 1, 2], [0])
+    assert (renewed, wrote, removed) == ([0, 1, 2], [0], [0])
 
 
 def test_it_renews_what_lanes_hold_and_goes_on_whatever_happens(journal, keeper, monkeypatch, caplog):

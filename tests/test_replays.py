@@ -20,6 +20,30 @@ from glycanbridge.signature import sign
 
 
 @pytest.fixture
+def lose_journal(tmp_path, clock):
+    """Takes a bridge's journal away and gives it a new one."""
+    opened = []
+
+    def lose(bridge):
+        bridge.journal.close()
+        for file in tmp_path.glob("journal.db*"):
+            file.unlink()
+        bridge.journal = type(bridge.journal)(tmp_path / "journal.db", clock=clock, steady=clock.steady)
+        opened.append(bridge.journal)
+        return bridge.journal
+
+    yield lose
+    for journal in opened:
+        journal.close()
+
+
+def accept(bridge, event_type="report-ready", **changes) -> None:
+    """Hand a sample event to the bridge."""
+    body = sample(event_type, **changes)
+    bridge.accept(body, sign(body, SECRET))
+
+
+@pytest.fixture
 def dead(make_bridge, dead_letters):
     """A bridge with one dead delivery and its dead letter; the plugin is well again."""
     taker = Taker()
@@ -91,6 +115,46 @@ def test_a_dead_letter_is_enough_when_the_journal_is_gone(dead, dead_letters, tm
     journal.close()
 
 
+def test_a_letter_of_an_id_that_two_events_had_is_delivered_under_what_is_free_now(
+    make_bridge, dead_letters, lose_journal
+):
+    """The second one was kept under its hash, and the new journal knows no first one: nothing is left of the file."""
+    taker = Taker()
+    destination = make_destination("a", taker)
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    accept(bridge, id="evt_1")
+    bridge.deliver_next(lane)
+    taker.raises = PermanentError("no such patient")
+    accept(bridge, id="evt_1", data={"reportId": "r2"})
+    bridge.deliver_next(lane)
+    taker.raises = None
+    (letter,) = dead_letters.letters()
+    journal = lose_journal(bridge)
+
+    assert replay(letter, bridge, dead_letters) == "is due now"
+    bridge.deliver_next(lane)
+
+    assert [row.id for row in journal.deliveries(Filter(state=State.DELIVERED))] == ["evt_1:a"]
+    assert taker.taken[-1][0].data.report_id == "r2"
+    assert list(dead_letters.letters()) == []
+
+
+def test_an_event_whose_id_only_begins_alike_is_another_one(make_bridge, dead_letters, lose_journal):
+    """`evt_1` is not there because `evt_10` is."""
+    taker = Taker()
+    taker.raises = PermanentError("no such patient")
+    destination = make_destination("a", taker)
+    bridge = make_bridge(destination)
+    accept(bridge, id="evt_1")
+    bridge.deliver_next(make_lane(destination))
+    (letter,) = dead_letters.letters()
+    journal = lose_journal(bridge)
+    accept(bridge, id="evt_10", data={"reportId": "r2"})
+
+    assert replay(letter, bridge, dead_letters) == "is due now"
+    assert {row.id for row in journal.deliveries(Filter())} == {"evt_1:a", "evt_10:a"}
+
+
 def test_a_body_that_was_changed_by_hand_is_not_sent(dead, dead_letters, tmp_path, clock):
     """A report of somebody else under this one's name must reach nobody."""
     bridge, _, _ = dead
@@ -113,8 +177,10 @@ def test_a_letter_whose_destination_is_gone_waits_for_it(dead, dead_letters):
     assert bridge.journal.deliveries(Filter())[0].state is State.PENDING
 
 
-def test_a_quarantined_body_becomes_an_ordinary_event_once_it_is_understood(make_bridge, dead_letters, monkeypatch):
-    """After an upgrade, say; owed to whoever takes it, as if it had come then."""
+def test_a_quarantined_body_becomes_an_ordinary_event_once_it_is_understood(
+    make_bridge, dead_letters, monkeypatch, clock
+):
+    """After an upgrade, say; owed to whoever takes it, as if it had been understood when it came."""
     bridge = make_bridge(make_destination("a", Taker()))
     with monkeypatch.context() as patch:
 
@@ -124,13 +190,16 @@ def test_a_quarantined_body_becomes_an_ordinary_event_once_it_is_understood(make
         patch.setattr("glycanbridge.bridge.parse", not_yet)
         bridge.accept(sample(), sign(sample(), SECRET))
     (letter,) = dead_letters.letters()
+    came_at = clock.ms
+    clock.turn(86_400)
 
     told = replay(letter, bridge, dead_letters)
 
     (event,) = bridge.journal.events(Filter())
     assert told == f"is the event {event.id}, owed to a"
     assert list(dead_letters.letters()) == []
-    assert [done.what for done in bridge.journal.history(letter.id)] == ["replay"]
+    assert event.received_at == came_at
+    assert [(done.who, done.what) for done in bridge.journal.history(letter.id)] == [("ana", "replay")]
     dead_letters._write(letter)
     assert "was there already" in replay(letter, bridge, dead_letters)
 
@@ -161,6 +230,19 @@ def test_a_discarded_letter_is_gone_and_it_is_known_who_did_it(dead, dead_letter
     assert [done.reason for done in bridge.journal.history(row.id)] == ["a test"]
 
 
+def test_what_is_discarded_is_in_the_history_once_also_when_its_delivery_is_gone(dead, dead_letters, lose_journal):
+    """With the delivery where there is one, else with the letter."""
+    bridge, _, letter = dead
+    by_whom = {"dead_letters": dead_letters, "who": "ana", "reason": "a test"}
+    discard_letter(letter, journal=bridge.journal, **by_whom)
+    assert [done.what for done in bridge.journal.history(f"{letter.event_id}:a")] == ["discard"]
+    assert bridge.journal.history(letter.id) == []
+
+    journal = lose_journal(bridge)
+    discard_letter(letter, journal=journal, **by_whom)
+    assert [(done.who, done.what) for done in journal.history(letter.id)] == [("ana", "discard")]
+
+
 def test_a_destination_that_came_later_is_given_the_past_that_it_takes(make_bridge, clock):
     """Its events and practices hold as ever: nothing reaches the wrong place."""
     bridge = make_bridge()
@@ -172,6 +254,7 @@ def test_a_destination_that_came_later_is_given_the_past_that_it_takes(make_brid
     late = Destinations([make_destination("late", Taker(), practices=("p2",)), make_destination("b", Taker())])
 
     def chosen(**which) -> list[str]:
+        which |= {"destination": "late"}
         found = chosen_events(Filter(**which), ["late"], questions=bridge.journal, destinations=late)
         types = {row.id: row.type for row in bridge.journal.events(Filter())}
         return [types[each.event_id] for each in found]
@@ -217,3 +300,22 @@ def test_a_letter_of_another_event_of_the_same_id_is_kept_and_sent(make_bridge, 
     assert is_event_of(letter, bridge.journal)
     assert replay(other_letter, bridge, dead_letters) == "is due now"
     assert [json.loads(row.body)["data"]["reportId"] for row in bridge.journal.events(Filter())] == ["new", "old"]
+
+
+def test_of_one_event_only_the_deliveries_that_fit_are_chosen(make_bridge):
+    """Its neighbours have it already, or are not meant; each with what keeps it in order."""
+    broken = Taker()
+    broken.raises = PermanentError("no such patient")
+    destinations = [make_destination(name, broken, ordered_by="kit") for name in ("a", "b")]
+    bridge = make_bridge(*destinations, make_destination("c", Taker()))
+    accept(bridge)
+    for destination in bridge.destinations.values():
+        bridge.deliver_next(make_lane(destination))
+
+    def chosen(**which) -> list[tuple[str, tuple[str, ...]]]:
+        found = chosen_deliveries(Filter(**which), questions=bridge.journal, destinations=bridge.destinations)
+        return [(each.destination, each.order_keys) for each in found]
+
+    assert chosen() == [("a", ("KIT001234",)), ("b", ("KIT001234",))]
+    assert chosen(destination="b") == [("b", ("KIT001234",))]
+    assert chosen(state=State.DELIVERED) == [("c", ())]
