@@ -108,6 +108,14 @@ def test_files_are_for_their_owner_alone(dead_letters):
     assert stat.S_IMODE(dead_letters.directory.stat().st_mode) == 0o700
 
 
+def test_the_folders_above_are_made_too_and_are_for_their_owner_alone(tmp_path):
+    """Whatever path bridge.yaml has, nothing need be there before."""
+    DeadLetters(tmp_path / "var" / "lib" / "dead").quarantine(b"x", reason="not JSON")
+
+    made = [tmp_path / "var", tmp_path / "var" / "lib", tmp_path / "var" / "lib" / "dead"]
+    assert [stat.S_IMODE(each.stat().st_mode) for each in made] == [0o700] * 3
+
+
 def test_the_same_delivery_dies_into_the_same_file(dead_letters, clock):
     """A crash between file and journal leaves no second one."""
     first = dead_letters.bury(delivery(), plugin="fhir", reason="first")

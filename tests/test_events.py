@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -170,6 +171,15 @@ def test_white_space_and_the_order_of_keys_do_not_make_another_event():
     again = json.dumps(dict(reversed(event.items())), indent=7, ensure_ascii=True).encode()
 
     assert event_id(again) == event_id(sample())
+
+
+def test_the_hash_of_an_event_is_the_same_in_every_version_of_ours():
+    """Else each event that comes again after an update would be a new one. Anybody can compute it."""
+    canonical = rb'{"data":{"a":1,"b":[1.5,"\u00e9",null]},"type":"t"}'
+
+    told = event_id('{ "type": "t",\n "data": {"b": [1.50, "é", null], "a": 1} }'.encode())
+
+    assert told.hash == hashlib.sha256(canonical).hexdigest()
 
 
 @pytest.mark.parametrize(

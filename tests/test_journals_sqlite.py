@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from serving import until
 from test_journal import DELIVERED, RETRY, TERMS, new_event, settle
 
 from glycanbridge.delivery import State
+from glycanbridge.disk import write_anew
 from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journal import Filter
 from glycanbridge.journals import migrations, open_journal, open_questions
@@ -42,6 +44,20 @@ def test_every_commit_is_synced_to_disk(journal, open_journal_again):
         names = ("journal_mode", "synchronous", "foreign_keys")
         pragmas = {name: each._database.connection.pragma(name) for name in names}
         assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_log_that_is_written_anew_is_written_before_it_is_synced(tmp_path, monkeypatch):
+    """What still stands in a buffer of ours at the sync is lost in a power cut after it."""
+    log, synced_at_ns = tmp_path / "journal.db-wal", []
+    log.write_bytes(b"x" * 100)
+    os.utime(log, ns=(0, 0))
+    monkeypatch.setattr("os.fsync", lambda handle: synced_at_ns.append(os.fstat(handle).st_mtime_ns))
+
+    write_anew(log)
+
+    assert synced_at_ns != [0]
+    assert len(synced_at_ns) == 1
+    assert log.read_bytes() == b"x" * 100
 
 
 def test_its_sqlite_has_the_fix_for_lost_commits():

@@ -6,14 +6,18 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
 from serving import SECRET, request, sample, served, until
+
+from glycanbridge.server import Server
 
 TAKE = {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}}
 NODE = shutil.which("node")
@@ -218,6 +222,14 @@ def test_every_file_that_is_written_is_for_its_owner_alone(serving):
     files = [serving.folder / "taken.txt", *(each for each in var.rglob("*") if each.is_file())]
     assert len(files) == 4
     assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+
+
+def test_an_address_of_ipv6_is_told_as_a_browser_takes_it():
+    """In brackets: else its last group reads as the port."""
+    bound = SimpleNamespace(getsockname=lambda: ("::1", 8080, 0, 0), family=socket.AF_INET6)
+    server = SimpleNamespace(_socket=bound, _receiver=SimpleNamespace(path="/webhooks"))
+
+    assert Server.url.fget(server) == "http://[::1]:8080/webhooks"
 
 
 def test_no_log_line_holds_a_patients_value_or_a_secret(serving):
