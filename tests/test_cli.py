@@ -255,6 +255,7 @@ def test_events_are_listed_and_shown(story):
     ] * 2
     assert [(each["id"], each["state"]) for each in rows] == [(story.ids[1], "dead"), (story.ids[0], "delivered")]
     assert row["data"]["glycanAge"] == "45.2"
+    assert (row["flags"], row["timestamp"] < "2024" < row["received_at"]) == ("", True)
     assert [(each["destination"], each["state"]) for each in row["deliveries"]] == [
         ("good", "delivered"),
         ("bad", "dead"),
@@ -299,6 +300,8 @@ def test_dead_letters_are_listed_and_shown(story):
     rows = story.rows("dead-letters", "list")
     (row,) = story.rows("dead-letters", "show", rows[0]["id"][:12])
 
+    files = sorted((story.folder / "var" / "dead-letters").iterdir(), reverse=True)
+    assert [each["id"] for each in rows] == [each.stem.rpartition("-")[2] for each in files]  # the newest first
     assert {each["kind"] for each in rows} == {"delivery", "quarantine"}
     assert {"id", "kind", "event_id", "destination", "reason", "died_at", "attempts"} <= set(rows[0])
     assert row["body"]
@@ -342,9 +345,14 @@ def test_tables_are_for_people_and_say_so_when_there_is_nothing(story):
 
 def test_what_is_not_there_says_where_to_look(story):
     """Exit 1."""
-    for command in (("events", "show", "nope"), ("deliveries", "show", "nope:bad"), ("deliveries", "show", "nope")):
+    for command in (
+        ("events", "show", "nope"), ("deliveries", "show", "nope:bad"), ("deliveries", "show", "nope"),
+        ("deliveries", "show", ":bad"),
+    ):  # fmt: skip
         done = story.run(*command)
         assert (done.returncode, f"`glycanbridge {command[0]} list` shows them" in done.stderr) == (1, True)
+    many = story.run("events", "show", "")
+    assert (many.returncode, "several events have an id that begins ''" in many.stderr) == (1, True)
     done = story.run("dead-letters", "show", "nope")
     assert (done.returncode, "0 dead letters" in done.stderr) == (1, True)
 

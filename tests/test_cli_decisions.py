@@ -83,6 +83,16 @@ def test_nothing_chosen_is_not_everything(past, command):
     assert "not both" in both.stderr
 
 
+def test_one_and_all_is_no_choice_and_none_a_second_is_no_speed(past):
+    """Whatever was meant: nothing is done."""
+    before = states(past)
+    both = past.run("deliveries", "replay", past.ids[0], "--all")
+    never = past.run("deliveries", "replay", "--all", "--per-second", "0", "--yes")
+
+    assert (both.returncode, "not both" in both.stderr, never.returncode) == (2, True, 2)
+    assert states(past) == before
+
+
 def test_a_dead_letter_is_replayed_by_the_beginning_of_its_id(past):
     """Its file stays until it has been delivered."""
     (letter,) = past.rows("dead-letters", "list")
@@ -148,10 +158,12 @@ def test_one_event_is_delivered_again_to_whoever_takes_it(past):
     """By the beginning of its id; without --yes, since it is one."""
     done = past.run("events", "replay", past.ids[0][:12])
     nobody = past.run("events", "replay", past.ids[0][:12], "--destination", "nobody")
+    one = past.run("events", "replay", past.ids[1][:12])
 
     assert (done.returncode, done.stderr.splitlines()[0]) == (0, "2 deliveries of 1 events to ehr, late")
     assert states(past)[f"{past.ids[0]}:ehr"] == states(past)[f"{past.ids[0]}:late"] == "pending"
     assert (nobody.returncode, "bridge.yaml has ehr, late" in nobody.stderr) == (2, True)
+    assert one.stderr.splitlines()[0] == "1 deliveries of 1 events to ehr"
 
 
 def test_dead_deliveries_are_made_again_without_their_letters(past):
@@ -177,6 +189,21 @@ def test_a_pending_delivery_is_confirmed_or_discarded_by_a_person(past):
     assert states(past) == {
         f"{past.ids[0]}:ehr": "dead", f"{past.ids[1]}:ehr": "delivered", f"{past.ids[2]}:ehr": "dead"
     }  # fmt: skip
+
+
+def test_one_delivery_is_made_again_by_its_id(past):
+    """It is one, so it needs no --yes."""
+    done = past.run("deliveries", "replay", f"{past.ids[0][:12]}:ehr")
+
+    assert done.stderr.splitlines() == ["1 deliveries", "1 to be made; 0 were due or running already"]
+    assert states(past)[f"{past.ids[0]}:ehr"] == "pending"
+
+
+def test_a_dead_delivery_that_is_discarded_takes_its_letter_along(past):
+    """Else somebody sends it again from there. It is one, so it needs no --yes."""
+    done = past.run("deliveries", "discard", past.ids[0], "--reason", "moved away")
+
+    assert (done.returncode, past.rows("dead-letters", "list")) == (0, [])
 
 
 def test_a_paused_destination_says_who_paused_it_and_why(past):

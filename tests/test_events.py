@@ -199,6 +199,7 @@ def test_the_senders_id_is_used_where_there_is_one():
 
     assert (first.id, later.id, other.id) == ("evt_1",) * 3
     assert first.digest == later.digest != other.digest
+    assert event_id(sample(id="evt_1", type="kit-received")).digest != first.digest
     assert len({first.hash, later.hash, other.hash}) == 3
     assert event_id(sample(id=17)).id == "17"
 
