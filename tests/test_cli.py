@@ -6,12 +6,16 @@ import json
 import stat
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 from serving import RECORDER, Serving, install_plugin, sample, served, until
 
 from glycanbridge.cli import Commands
+from glycanbridge.cli.options import Moment
 
 TAKE = {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}}
 
@@ -128,6 +132,41 @@ def test_check_shows_five_mistakes_in_five_lines_with_exit_78(serving):
     ]
 
 
+def test_check_shows_mistakes_in_the_order_of_the_file_whoever_finds_them(serving):
+    """They are mended from the top down."""
+    serving.config.write_text(
+        "destinations:\n  a:\n    plugin: recordre\nreceiver:\n  listen: nowhere\n  secrets: ['${file:secret}']\n"
+    )
+    lines = serving.run("check").stdout.splitlines()
+
+    assert [line.removeprefix(f"{serving.config}:")[:4] for line in lines] == ["3:13", "5:11"]
+
+
+def test_check_tells_of_a_plugin_that_cannot_be_made(serving):
+    """Before the bridge runs: its settings are as they should be, and yet it does not take them."""
+    code = """
+    from pydantic import BaseModel
+
+    from glycanbridge import hookimpl
+
+    class Nothing(BaseModel): ...
+
+    class Sour:
+        Settings = Nothing
+
+        def __init__(self, settings):
+            raise KeyError("no licence")
+
+        @hookimpl
+        def on_report_ready(self, event): ...
+    """
+    install_plugin(serving.packages, "sour", code)
+    serving.configure({"a": {"plugin": "sour"}})
+    done = serving.run("check")
+
+    assert (done.returncode, "does not take them: KeyError" in done.stdout) == (78, True)
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
@@ -150,10 +189,41 @@ def test_check_online_lets_plugins_talk_to_their_far_side(serving):
     serving.configure(TAKE)
     assert "all: the file can be written" in serving.run("check", "--online").stdout
 
-    serving.configure({"all": {"plugin": "recorder", "settings": {"file": "x", "mode": "permanent"}}})
+    refused = {"plugin": "recorder", "settings": {"file": "x", "mode": "permanent"}}
+    serving.configure({"all": refused, "more": refused})
     done = serving.run("check", "--online")
     assert (done.returncode, "all: check() failed: PermanentError" in done.stdout) == (1, False)
     assert "all: the far side refuses us" in done.stdout
+    assert "more: the far side refuses us" in done.stdout
+
+
+def test_check_closes_each_plugin_that_it_makes(serving):
+    """Once to see that it can be made, once to let it talk: a far side may take only so many connections."""
+    code = """
+    from pydantic import BaseModel
+
+    from glycanbridge import hookimpl
+
+    class Nothing(BaseModel): ...
+
+    class Polite:
+        Settings = Nothing
+
+        def __init__(self, settings):
+            print("opened")
+
+        @hookimpl
+        def on_report_ready(self, event): ...
+
+        @hookimpl
+        def close(self):
+            print("closed")
+    """
+    install_plugin(serving.packages, "polite", code)
+    serving.configure({"a": {"plugin": "polite"}})
+    told = [line for line in serving.run("check", "--online").stdout.splitlines() if line in {"opened", "closed"}]
+
+    assert told == ["opened", "closed"] * 2
 
 
 def test_check_tells_of_a_plugin_that_cannot_be_used(serving):
@@ -243,6 +313,22 @@ def test_send_says_what_to_do_when_nobody_answers(serving):
     assert (nobody.returncode, "does `glycanbridge serve` run?" in nobody.stderr) == (1, True)
     assert (unknown.returncode, "name the address that `serve` printed" in unknown.stderr) == (2, True)
     assert (wrong.returncode, "write PATH=VALUE" in wrong.stderr) == (2, True)
+
+
+def test_a_moment_may_be_written_as_people_do(monkeypatch):
+    """In UTC unless it says otherwise, wherever the machine stands; or as so many days, hours or minutes ago."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        told = [Moment().convert(each, None, None) for each in ("2026-11-24T18:00", "2026-11-24T19:00+01:00")]
+    time.tzset()
+    two_days = [Moment().convert(each, None, None) for each in ("2d", "48h", "2880m")]
+
+    assert told == [int(datetime(2026, 11, 24, 18, tzinfo=UTC).timestamp() * 1000)] * 2
+    assert two_days == sorted(two_days)
+    assert two_days[2] < Moment().convert("47h", None, None)
+    with pytest.raises(click.BadParameter, match="is no time"):
+        Moment().convert("9999999d", None, None)
 
 
 def test_events_are_listed_and_shown(story):
