@@ -176,6 +176,7 @@ def test_what_a_lane_cannot_settle_is_somebodys_again_when_its_lease_ends(make_b
     with monkeypatch.context() as patch:
 
         def refuse(*_arguments, **_more):
+            lane.stopping.set()
             raise JournalUnavailable("the disk is full")
 
         patch.setattr(bridge.journal, "settle", refuse)

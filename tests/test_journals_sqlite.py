@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import apsw
@@ -462,36 +463,44 @@ def gated(journal, monkeypatch):
         commit()
 
     monkeypatch.setattr(journal._writer._transaction, "commit", counted)
-    gated.first = journal._writer.submit(lambda: None)
-    until(lambda: gated.commits == 1)
-    yield gated
-    gated.go.set()
+    with ThreadPoolExecutor(3 * LARGEST_GROUP) as callers:
+
+        def many(count: int) -> list[Future]:
+            """So many callers that wait for the writer."""
+            waiting = [callers.submit(journal._writer.run, lambda: None) for _ in range(count)]
+            until(lambda: journal._writer._queue.qsize() == count)
+            return waiting
+
+        gated.first, gated.many = callers.submit(journal._writer.run, lambda: None), many
+        until(lambda: gated.commits == 1)
+        yield gated
+        gated.go.set()
 
 
-def test_a_disk_that_takes_nothing_is_asked_once_for_a_whole_group(journal, gated):
+def test_a_disk_that_takes_nothing_is_asked_once_for_a_whole_group(gated):
     """Each of sixty on its own would wait for a lock of two seconds, and be told when nobody listens any more."""
 
     def full():
         raise apsw.FullError("the disk is full")
 
     gated.then = full
-    waiting = [journal._writer.submit(lambda: None) for _ in range(5)]
+    waiting = gated.many(5)
     gated.go.set()
 
-    gated.first()
-    for wait in waiting:
+    gated.first.result()
+    for each in waiting:
         with pytest.raises(JournalUnavailable, match="full"):
-            wait()
+            each.result()
     assert gated.commits == 2
 
 
-def test_a_group_is_not_larger_than_it_may_be(journal, gated):
+def test_a_group_is_not_larger_than_it_may_be(gated):
     """What many have sent at once must be on the disk before the first of them gives up."""
-    waiting = [journal._writer.submit(lambda: None) for _ in range(2 * LARGEST_GROUP + 1)]
+    waiting = gated.many(2 * LARGEST_GROUP + 1)
     gated.go.set()
 
-    for wait in waiting:
-        wait()
+    for each in waiting:
+        each.result()
     assert gated.commits == 1 + 3
 
 

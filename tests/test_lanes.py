@@ -109,9 +109,13 @@ def test_one_whose_attempts_are_used_up_reaches_the_plugin_no_more(taker):
     """Its last attempt never came to an end: a plugin that kills the process would do it again at each start."""
     lane = make_lane(make_destination("a", taker, schedule_s=(5,)))
 
-    made, refused = (lane.deliver(Claim(delivery=delivery(attempt=step), row=1, step=step)) for step in (2, 3))
+    made, last, refused = (
+        lane.deliver(Claim(delivery=delivery(attempt=step), row=1, step=step, cut_off=cut_off))
+        for step, cut_off in ((2, True), (3, False), (3, True))
+    )
 
-    assert (made.result, refused.result, len(taker.taken)) == (Result.DELIVERED, Result.PERMANENT, 1)
+    assert (made.result, last.result, refused.result) == (Result.DELIVERED, Result.DELIVERED, Result.PERMANENT)
+    assert len(taker.taken) == 2
     assert "the last of 2 attempts did not come to an end" in refused.error
 
 
