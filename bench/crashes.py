@@ -8,7 +8,6 @@ anything else of what `bench.promise` says was broken.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import secrets
 import signal
@@ -20,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.__main__ import interrupt
-from bench.folder import Folder, folder
+from bench.folder import Folder, folder, install
 from bench.load import ANSWER_S
-from bench.processes import ROOT, Failed, Process, serving
+from bench.processes import Failed, Process, serving
 from bench.promise import Attempt, Counts, broken, counted, unexplained, unrest
 from bench.receipts import received
 from bench.senders import Senders
@@ -53,7 +52,6 @@ _DESTINATION = """\
       before_ms: {before_ms}
       after_ms: {after_ms}
 """
-_ENTRY_POINT = "[glycanbridge]\nreceipts = bench.receipts:Receipts\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +118,12 @@ def as_text(report: Report) -> str:
 
 def _equip(made: Folder) -> dict[str, str]:
     """Install the plugin, add the destinations; the environment to serve in."""
-    packages = made.bridge_yaml.with_name("packages")
-    metadata = packages / "bench_receipts-1.0.dist-info"  # what pip leaves of a package that it installs in place
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-receipts\nVersion: 1.0\n", encoding="utf-8")
-    (metadata / "entry_points.txt").write_text(_ENTRY_POINT, encoding="utf-8")
     waits = ", ".join(["0.1"] * 99)  # nothing is to be given up, however often it is cut off
     with made.bridge_yaml.open("a", encoding="utf-8") as file:
         file.write("destinations:\n")
         for name, each_ms in HOLDS_MS.items():
             file.write(_DESTINATION.format(name=name, lanes=LANES, waits=waits, before_ms=each_ms, after_ms=each_ms))
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
+    return install(made, "receipts", "bench.receipts:Receipts")
 
 
 @contextmanager

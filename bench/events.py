@@ -20,6 +20,11 @@ def report_id(number: int) -> str:
     return f"report_{number:08}"
 
 
+def number_of(report_id: str) -> int:
+    """The number of the event with this `reportId`."""
+    return int(report_id.removeprefix("report_"))
+
+
 def body(number: int) -> bytes:
     """Event `number`: the vendor's sample with a timestamp and `reportId` of its own."""
     sample = _sample()

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from bench.processes import ROOT
+
 HOST = "127.0.0.1"
 PATH = "/webhooks/glycanage"
 PLUGIN = "bench-none"
@@ -59,6 +61,16 @@ def folder(within: Path | None, *, destinations: int) -> Iterator[Folder]:
             told += f"  destination-{number}:\n    plugin: {PLUGIN}\n"
         made.bridge_yaml.write_text(told, encoding="utf-8")
         yield made
+
+
+def install(made: Folder, name: str, entry_point: str) -> dict[str, str]:
+    """Install a plugin of ours in the folder, as pip does in place; the environment in which it is installed."""
+    packages = made.bridge_yaml.with_name("packages")
+    metadata = packages / f"bench_{name}-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bench-{name}\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(f"[glycanbridge]\n{name} = {entry_point}\n", encoding="utf-8")
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}
 
 
 def sync_ms(within: Path | None) -> float:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +85,19 @@ def cpu_s(pid: int) -> float | None:
         return None
     after_name = told.rpartition(")")[2].split()  # proc(5): fields 14 and 15 of all, the first here is the third
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that this one has started, and theirs; none on a system without /proc."""
+    parents = {}
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            told = each.read_text(encoding="ascii", errors="replace")
+            parents[int(each.parent.name)] = int(told.rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:  # grows meanwhile
+        found += [child for child, its_parent in parents.items() if its_parent == parent]
+    return found[1:]
 
 
 def memory_mb(pid: int) -> float | None:

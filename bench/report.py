@@ -85,10 +85,10 @@ def as_text(plan: Plan, measured: Sequence[Measurement], sync_ms: float) -> str:
         [each["server"], each["connections"], where, *(_shown(name, each[name]) for name in FIGURES)]
         for each in medians(measured)
     ]
-    told += ["", *_table([titles, *rows])]
+    told += ["", *table([titles, *rows])]
     titles = ["ours / bare", "connections", *(_FORMATS[name][0] for name in RATIOS)]
-    rows = [["", each["connections"], *(_spread(each[name]) for name in RATIOS)] for each in ratios(measured)]
-    told += ["", *_table([titles, *rows])]
+    rows = [["", each["connections"], *(spread(each[name]) for name in RATIOS)] for each in ratios(measured)]
+    told += ["", *table([titles, *rows])]
     return "\n".join([*told, *(f"\n{line}" for line in troubles(measured))])
 
 
@@ -134,14 +134,16 @@ def _shown(name: str, value: object) -> str:
     return "-" if value is None else _FORMATS[name][1].format(value)
 
 
-def _spread(ratio: object) -> str:
+def spread(ratio: object) -> str:
+    """A ratio's median and, in brackets, the least and the most of it."""
     if not isinstance(ratio, tuple):
         return "-"
     middle, least, most = ratio
     return f"{middle:.2f} ({least:.2f}-{most:.2f})"
 
 
-def _table(rows: Sequence[Sequence[object]]) -> list[str]:
+def table(rows: Sequence[Sequence[object]]) -> list[str]:
+    """Rows of cells as lines: the first column to the left, the others to the right."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return [
