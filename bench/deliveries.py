@@ -159,9 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
     short, middling, long = told.pending
-    plan = Plan(
-        pending=(short, middling, long), deliveries=told.deliveries, rounds=told.rounds, within=told.folder
-    )
+    plan = Plan(pending=(short, middling, long), deliveries=told.deliveries, rounds=told.rounds, within=told.folder)
     try:
         return _run(plan, told.json)
     except Failed as error:

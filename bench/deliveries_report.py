@@ -83,7 +83,9 @@ def as_text(measured: Sequence[Measurement]) -> str:
         for each in medians(measured)
     ]
     told = table([titles, *rows])
-    rows = [[f"{each['case']} / {each['beside']}", *(spread(each[name]) for name in _RATIOS)] for each in ratios(measured)]
+    rows = [
+        [f"{each['case']} / {each['beside']}", *(spread(each[name]) for name in _RATIOS)] for each in ratios(measured)
+    ]
     told += ["", *table([["ratio", *_RATIOS.values()], *rows])]
     wrong = [f"round {each.round}, {each.case}: {line}" for each in measured for line in each.wrong]
     return "\n".join([*told, *(f"BROKEN: {line}" for line in wrong)])
