@@ -26,12 +26,14 @@ SELECT ?1, ?2, ?3, 'report-ready', ?5 ->> 'timestamp', ?4, ?5 ->> '$.data.practi
 """
 _DELIVERY = "INSERT INTO deliveries (event, destination, due_at) VALUES (?, ?, ?)"
 _PAUSE = "INSERT INTO destinations (name, paused_at, paused_by, reason) VALUES (?, 0, 'bench', 'it waits')"
-_STATES = "SELECT state, attempt, count(*) FROM deliveries WHERE destination = ? GROUP BY state, attempt"
 _SETTLED = "SELECT event - 1 FROM deliveries WHERE destination = ? AND state = 'delivered'"
-_ATTEMPTS = """
-SELECT count(*) FROM attempts a JOIN deliveries d ON d.id = a.delivery
-WHERE d.destination = ? AND a.outcome = 'delivered'
+_ODD = """
+SELECT count(*) FROM deliveries d
+WHERE destination = ?
+AND concat_ws(' ', state, attempt, (SELECT group_concat(outcome) FROM attempts a WHERE a.delivery = d.id))
+    NOT IN ('pending 0', 'delivered 1 delivered')
 """
+_ALL = "SELECT count(*) FROM deliveries WHERE destination = ?"
 _IN_HAND = "SELECT count(*) FROM deliveries WHERE state = 'running'"
 _COMMITS = struct.Struct("=8xI")
 
@@ -83,22 +85,15 @@ def wrong(journal: Path, taken: Mapping[str, Taken], *, owed: int) -> list[str]:
         for name, each in taken.items():
             times = each.times()
             settled = {number for (number,) in reader.execute(_SETTLED, (name,))}
-            states = list(reader.execute(_STATES, (name,)))
-            odd = sum(count for state, attempt, count in states if (state, attempt) not in _AT_REST)
-            attempts = reader.execute(_ATTEMPTS, (name,)).get
             counts = {
                 "were taken and not settled": len(times.keys() - settled),
                 "were settled and not taken": len(settled - times.keys()),
                 "were taken more than once": sum(count > 1 for count in times.values()),
-                "are neither settled by their first attempt nor untouched": odd,
-                "are missing": owed - sum(count for *_, count in states),
-                "were settled without an attempt, or by more than one": abs(attempts - len(settled)),
+                "are neither settled by one attempt nor untouched": reader.execute(_ODD, (name,)).get,
+                "are missing": owed - reader.execute(_ALL, (name,)).get,
             }
             told += [f"{name}: {count} deliveries {what}" for what, count in counts.items() if count]
     return told
-
-
-_AT_REST = {("delivered", 1), ("pending", 0)}
 
 
 def _events(numbers: Sequence[int], now: int) -> Iterator[tuple[object, ...]]:

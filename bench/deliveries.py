@@ -39,8 +39,8 @@ PAUSED = "paused"
 class Plan:
     """What is to be measured."""
 
-    pending: tuple[int, int, int]
-    """A short, a middling and a long backlog, in deliveries for each destination."""
+    cases: tuple[Case, ...]
+    """In each round, one after the other: so a noisy neighbour hits all."""
     deliveries: int
     """How many to measure, of all destinations together."""
     rounds: int
@@ -49,17 +49,16 @@ class Plan:
     within: Path | None = None
     """Where the temporary folders are made; `None`: the system's place."""
 
-    @property
-    def cases(self) -> list[Case]:
-        """What is measured in each round, one after the other."""
-        short, middling, long = self.pending
-        lengths = [Case(pending=each, isolation=how) for how in ("process", "thread") for each in self.pending]
-        return [
-            *lengths,
-            Case(pending=middling, destinations=4),
-            Case(pending=middling, lanes=4),
-            Case(pending=short, paused=long),
-        ]
+
+def cases(short: int, middling: int, long: int) -> tuple[Case, ...]:
+    """What is measured, for three backlogs."""
+    return (
+        *(Case(pending=each, isolation="process") for each in (short, middling, long)),
+        *(Case(pending=each, isolation="thread") for each in (short, middling, long)),
+        Case(pending=middling, destinations=4),
+        Case(pending=middling, lanes=4),
+        Case(pending=short, paused=long),
+    )
 
 
 class Backlog:
@@ -146,7 +145,7 @@ def _run(plan: Plan, json_file: Path | None) -> int:
     return 1 if any(each.wrong for each in measured) else 0
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """The exit status: 0; 1 if a delivery was not settled exactly once, or none was made; 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m bench.deliveries", description=__doc__)
     add, sizes = parser.add_argument, (1_000, 100_000, 1_000_000)
@@ -155,11 +154,11 @@ def main(arguments: list[str] | None = None) -> int:
     add("--rounds", type=int, default=3, metavar="N", help="each over all cases (3)")
     add("--folder", type=Path, metavar="DIR", help="where to make the journals: the disk that is measured")
     add("--json", type=Path, metavar="FILE", help="write all figures there, too")
-    told = parser.parse_args(arguments)
+    told = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
-    short, middling, long = told.pending
-    plan = Plan(pending=(short, middling, long), deliveries=told.deliveries, rounds=told.rounds, within=told.folder)
+    measured = cases(*told.pending)
+    plan = Plan(cases=measured, deliveries=told.deliveries, rounds=told.rounds, within=told.folder)
     try:
         return _run(plan, told.json)
     except Failed as error:

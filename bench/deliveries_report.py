@@ -69,7 +69,7 @@ def ratios(measured: Sequence[Measurement]) -> list[dict[str, object]]:
         plain = replace(case, destinations=1, lanes=1, paused=0)
         shortest = replace(plain, pending=min(each.pending for each in _cases(measured)))
         beside = shortest if case == plain else plain
-        if beside != case:
+        if beside != case and beside in _cases(measured):
             names = {name: _ratio(measured, case, beside, name) for name in _RATIOS}
             told.append({"case": str(case), "beside": str(beside), **names})
     return told

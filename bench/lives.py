@@ -20,8 +20,6 @@ from bench.folder import Folder
 from bench.noop import Taken
 from bench.processes import Failed, Process, cpu_s, descendants, memory_mb
 
-WARM_UP = 1_000
-"""Deliveries of a life that do not count."""
 EDGE = 100
 """Deliveries of each destination at the beginning and at the end of a backlog that do not count: lanes wake up, and run
 dry. A tenth of a short one."""
@@ -72,10 +70,13 @@ class Life:
         self._in_hand = 0
 
     def measured(self, deliveries: int, *, pending: int, fill_up: Callable[[], None]) -> Figures:
-        """Measure so many `deliveries`; whenever the backlog of `pending` runs dry it is filled up."""
+        """Measure so many `deliveries`, after a tenth as many for warming up that do not count.
+
+        `pending`: how long each destination's backlog is; whenever it has run dry it is filled up.
+        """
         each, edge = len(self._taken), min(EDGE, pending // 10)
         spans: list[tuple[_Reading, _Reading]] = []
-        counted, warm_up, dry_at = 0, WARM_UP, self._all_taken() + each * pending
+        counted, warm_up, dry_at = 0, deliveries // 10, self._all_taken() + each * pending
         with closing(apsw.Connection(str(self._made.journal), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
             while counted < deliveries:
                 began = dry_at - each * pending
