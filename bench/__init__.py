@@ -1,1 +1,3 @@
-"""Measures how fast the receiver keeps events (`python -m bench`), and whether a kill loses any (`bench.crashes`)."""
+"""Measures how fast the receiver keeps events (`python -m bench`), how fast they are delivered (`bench.deliveries`), and
+whether a kill loses any (`bench.crashes`).
+"""

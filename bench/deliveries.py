@@ -86,8 +86,8 @@ class Backlog:
         self.made.bridge_yaml.write_text(f"{self._base}destinations:\n{''.join(told)}", encoding="utf-8")
 
     def fill_up(self, pending: int) -> None:
-        """Add events until each destination is owed so many; whatever was added before may have been taken or not."""
-        missing = pending - self._added + min(map(len, self.taken.values()))
+        """Add events until each destination is owed so many at least."""
+        missing = pending - self._added + max(map(len, self.taken.values()))
         if missing > 0:
             backlog.add(self.made.journal, first=self._paused + self._added, count=missing, owed_to=self._names)
             self._added += missing
