@@ -16,7 +16,7 @@ from bench import backlog
 from bench.deliveries import Plan, cases, measurements
 from bench.deliveries_report import Case, as_text
 from bench.events import number_of, report_id
-from bench.noop import Noop, NoopSettings, Taken
+from bench.noop import BLOCK, Noop, NoopSettings, Taken
 
 ROOT = Path(__file__).parent.parent
 
@@ -112,12 +112,21 @@ def test_each_way_to_differ_between_journal_and_plugin_is_told(make_bridge, cloc
     assert backlog.wrong(journal, {"noop": taken}, owed=6) == [f"noop: {each}" for each in complaints]
 
 
-def test_the_counts_are_right_also_when_lanes_are_ahead_of_each_other(tmp_path):
-    """Four lanes do not take events in the order of their numbers."""
+def test_the_counts_are_right_also_when_some_events_come_long_after_those_behind_them(tmp_path):
+    """Four lanes are ahead of each other; and what a lane puts back at its end is due after all others."""
     taken = Taken(tmp_path / "counts", first=1000)
     for number in (1000, 1001, 1003, 1500, 1003):
         taken._counts[number] += 1
-
     assert len(taken) == 4
     assert taken.times() == {1000: 1, 1001: 1, 1003: 2, 1500: 1}
+
+    taken._counts[1000 : 1000 + 3 * BLOCK] = bytes(1 for _ in range(3 * BLOCK))
+    taken._counts[1002] = 0
+    assert len(taken) == len(taken) == 3 * BLOCK - 1
+    taken._counts[1002] = 1
+    assert len(taken) == 3 * BLOCK
+
+
+def test_a_number_comes_back_from_the_id_that_was_made_of_it():
+    """The plugin knows an event by its `reportId` alone."""
     assert number_of(report_id(1500)) == 1500
