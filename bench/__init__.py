@@ -1,3 +1,3 @@
-"""Measures how fast the receiver keeps events (`python -m bench`), how fast they are delivered (`bench.deliveries`), and
-whether a kill loses any (`bench.crashes`).
+"""Benchmarks: how fast events are kept (`bench`) and delivered (`bench.deliveries`), and does a kill lose any
+(`bench.crashes`)?
 """

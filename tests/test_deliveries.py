@@ -122,7 +122,7 @@ def test_the_counts_are_right_also_when_some_events_come_long_after_those_behind
 
     taken._counts[1000 : 1000 + 3 * BLOCK] = bytes(1 for _ in range(3 * BLOCK))
     taken._counts[1002] = 0
-    assert len(taken) == len(taken) == 3 * BLOCK - 1
+    assert len(taken) == 3 * BLOCK - 1
     taken._counts[1002] = 1
     assert len(taken) == 3 * BLOCK
 
