@@ -50,7 +50,7 @@ def discard_letter(letter: DeadLetter, *, journal: Journal, dead_letters: DeadLe
     Raises `DeadLetterError` if the file cannot be removed, `JournalUnavailable` if the journal cannot take it now.
     """
     delivery_id = f"{letter.event_id}:{letter.destination}"
-    if letter.kind == "quarantine" or not journal.discard(delivery_id, who=who, reason=reason):
+    if not journal.discard(delivery_id, who=who, reason=reason):  # a body that is no event, or a journal that is new
         journal.note(who=who, what="discard", about=letter.id, reason=reason)
     dead_letters.remove(letter.id, received_at=letter.received_at)
 

@@ -152,7 +152,10 @@ def _open(path: Path, clock: Clock, *, serves: bool) -> apsw.Connection:
 
 def _leave_to_its_server(connection: apsw.Connection, path: Path) -> None:
     if check_version(connection, path) < migrations.newest("sqlite") and is_served(path):
-        raise JournalUnavailable(f"{path}: an older version serves from this journal; stop it first")
+        raise JournalUnavailable(
+            f"{path}: a bridge serves from this journal and is just making it, or is of an older version: "
+            "try again, or stop it first"
+        )
 
 
 def _connect(path: Path) -> apsw.Connection:
@@ -192,7 +195,6 @@ def migrate(connection: apsw.Connection, path: Path, clock: Clock) -> None:
         sync(copy)
         log.info("the journal was copied before its migration", extra={"path": str(copy)})
     connection.execute("PRAGMA foreign_keys = OFF")  # tables are made anew, and point at each other meanwhile
-    connection.execute("PRAGMA legacy_alter_table = ON")
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = check_version(connection, path)  # another process may have been faster
@@ -206,4 +208,3 @@ def migrate(connection: apsw.Connection, path: Path, clock: Clock) -> None:
         connection.execute("ROLLBACK")
         raise
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA legacy_alter_table = OFF")

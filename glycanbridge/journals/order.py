@@ -55,9 +55,9 @@ class Order:
 
     def settled(self, delivery: int, now: int) -> None:
         """It is delivered or dead: those behind it may go."""
-        nexts = self._rows(_NEXTS, delivery) + self._rows(_FIRSTS, delivery)
+        nexts = self._rows(_NEXTS, delivery)
         self._database.execute("DELETE FROM order_keys WHERE delivery = ?", (delivery,))
-        self._look_at([each for each in nexts if each != delivery], now)
+        self._look_at(nexts, now)
 
     def _look_at(self, deliveries: Iterable[int], now: int) -> None:
         for each in dict.fromkeys(deliveries):
