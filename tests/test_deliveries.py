@@ -95,7 +95,7 @@ def test_each_way_to_differ_between_journal_and_plugin_is_told(make_bridge, cloc
     journal, file = tmp_path / "journal.db", tmp_path / "noop.counts"
     taken = Taken(file, first=0)
     plugin = Noop(NoopSettings.model_validate({"counts": file}, context={"folder": tmp_path}))
-    destination = make_destination("noop", plugin)
+    destination = make_destination("noop", plugin, isolation="process")
     bridge = make_bridge(destination)
     backlog.add(journal, first=0, count=6, owed_to=["noop"])
     lane = make_lane(destination)
@@ -113,7 +113,7 @@ def test_each_way_to_differ_between_journal_and_plugin_is_told(make_bridge, cloc
 
 
 def test_the_counts_are_right_also_when_some_events_come_long_after_those_behind_them(tmp_path):
-    """Four lanes are ahead of each other; and what a lane puts back at its end is due after all others."""
+    """Four lanes are ahead of each other."""
     taken = Taken(tmp_path / "counts", first=1000)
     for number in (1000, 1001, 1003, 1500, 1003):
         taken._counts[number] += 1
