@@ -121,7 +121,7 @@ class DeadLetters:
             if named is not None and named.exists():
                 named.unlink(missing_ok=True)
                 return
-            for file in self.directory.glob(f"*-{letter_id}.json"):
+            for file in self._named(letter_id) or self._holding(letter_id):
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise DeadLetterError(f"{self.directory}: no dead letter can be removed: {error.strerror}") from error
@@ -135,6 +135,8 @@ class DeadLetters:
         if not letter_id:
             raise DeadLetterError("name a dead letter by its id, or by the beginning of it")
         found = {letter.id: letter for letter in self._readable(letter_id)}
+        if not found:
+            found = {letter.id: letter for letter in map(_read, self._holding(letter_id))}
         if len(found) != 1:
             raise DeadLetterError(f"{self.directory}: {len(found)} dead letters have an id that begins {letter_id!r}")
         return next(iter(found.values()))
@@ -148,10 +150,21 @@ class DeadLetters:
                 yield error
 
     def _readable(self, letter_id: str) -> Iterator[DeadLetter]:
+        for file in self._named(letter_id):
+            with suppress(DeadLetterError):
+                yield _read(file)
+
+    def _named(self, letter_id: str) -> list[Path]:
+        """The files whose names say that they hold a letter whose id begins so."""
+        return [file for file in self._files() if file.stem.rpartition("-")[2].startswith(letter_id)]
+
+    def _holding(self, letter_id: str) -> list[Path]:
+        """The files that do hold one, whatever they are called: each is read."""
+        held = []
         for file in self._files():
-            if file.stem.rpartition("-")[2].startswith(letter_id):
-                with suppress(DeadLetterError):
-                    yield _read(file)
+            with suppress(DeadLetterError):
+                held += [file] if _read(file).id.startswith(letter_id) else []
+        return held
 
     def _files(self) -> list[Path]:
         try:

@@ -241,7 +241,8 @@ def test_a_dead_letter_is_removed_also_under_another_name(dead_letters):
 
     dead_letters.bury(delivery(), plugin="fhir", reason="")
     (file,) = dead_letters.directory.glob(f"*-{mine.id}.json")
-    file.rename(file.with_name(f"put-back-{mine.id}.json"))
+    file.rename(file.with_name("put back by ana.json"))
+    assert dead_letters.load(mine.id[:8]).id == mine.id
     dead_letters.remove(mine.id, received_at=mine.received_at)
     dead_letters.remove("nothing")
     assert list(dead_letters.letters()) == [other]
