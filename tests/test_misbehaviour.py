@@ -190,3 +190,22 @@ def test_what_a_plugin_prints_becomes_log_lines(bridge):
     assert bridge.process.stdout.read() == ""
     assert bridge.stop() == 0
     assert '"message": "hello from the plugin"' in bridge.log.read_text()
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_an_attempt_that_a_stop_cannot_wait_for_is_made_again_and_has_lost_nothing(bridge, isolation):
+    """Not even where the schedule allows one attempt: nobody knows what became of it, and it is no dead letter."""
+    deed = "open(f'{file}.began', 'w'); os.path.exists(f'{file}.go') or time.sleep(60)"
+    bridge.configure({"a": wild(deed, timeout_s=30, isolation=isolation, **ONE_ATTEMPT)})
+    bridge.start()
+    bridge.post(sample())
+    until((bridge.folder / "taken.txt.began").exists)
+
+    assert bridge.stop() == 0
+    (row,) = bridge.rows("deliveries", "list")
+    (shown,) = bridge.rows("deliveries", "show", str(row["id"]))
+    assert (row["state"], [each["outcome"] for each in shown["attempts"]]) == ("pending", ["unknown"])
+    (bridge.folder / "taken.txt.go").touch()
+    with served(bridge):
+        until(lambda: len(taken(bridge, "a")) == 1)
+    assert bridge.rows("dead-letters", "list") == []
