@@ -20,6 +20,7 @@ from conftest import HandClock
 from serving import delivery, install_plugin, sample, until
 
 from glycanbridge.delivery import Outcome, Result
+from glycanbridge.errors import HostStopped
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan, outcome_of
 from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S, Lines
@@ -584,6 +585,7 @@ import sys, threading
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {packages!r}]
 from serving import delivery, until
+from glycanbridge.errors import HostStopped
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan
 from glycanbridge.hosts.process import ProcessHost
@@ -740,3 +742,21 @@ def test_it_can_be_imported_where_neither_fcntl_nor_resource_is(tmp_path):
     done = subprocess.run([sys.executable, "-c", WINDOWS], capture_output=True, text=True, timeout=60, check=False)
 
     assert done.stdout.startswith("<glycanbridge.hosts.forks.Forks"), done.stderr
+
+
+def test_what_becomes_of_an_attempt_that_the_bridge_itself_has_ended_is_no_outcome(hosts):
+    """It stops: else the last attempt of a delivery would make a dead letter of what is only cut off."""
+    host, raised = hosts(), []
+
+    def attempt():
+        with pytest.raises(HostStopped):
+            host.deliver(delivery(event_id=WAIT_FOR_GO))
+        raised.append(True)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    until((hosts.folder / "there").exists)
+    hosts.forks.close()
+    thread.join(20)
+
+    assert raised == [True]
