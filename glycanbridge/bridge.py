@@ -67,9 +67,10 @@ class Bridge:
                     break
             # An outcome that is not written down is an attempt made twice: insist, until we are told to stop.
             settle = partial(self.journal.settle, ended, terms=destination.terms)
-            for each, kept in zip(ended, insist(settle, on=JournalUnavailable, until=lane.stopping), strict=True):
-                self._settled(each, kept=kept)
+            kept = insist(settle, on=JournalUnavailable, until=lane.stopping)
             self.journal.release(claims[len(ended) :])
+            for each, is_kept in zip(ended, kept, strict=True):
+                self._settled(each, kept=is_kept)
         finally:
             self.journal.let_go(claims)
         return bool(claims)
@@ -79,9 +80,8 @@ class Bridge:
         outcome = lane.deliver(claim)
         settlement = lane.destination.settlement(claim, outcome)
         letter = settlement.state is State.DEAD and self._bury(lane.destination, claim.delivery, outcome)
-        return Ended(
-            claim=claim, outcome=outcome, settlement=settlement, took_ms=int(lane.took_s * 1000), letter=letter
-        )
+        took_ms = int(lane.took_s * 1000)
+        return Ended(claim=claim, outcome=outcome, settlement=settlement, took_ms=took_ms, letter=letter)
 
     def _settled(self, ended: Ended, *, kept: bool) -> None:
         if not kept:
