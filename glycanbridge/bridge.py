@@ -56,14 +56,14 @@ class Bridge:
     def deliver_next(self, lane: Lane) -> bool:
         """Make the lane's next attempts, at what its destination has been owed longest; `False` if nothing is due.
 
-        A batch is claimed in one commit and settled in one; the first failure ends it, and the rest is put back.
+        A batch is claimed in one commit and settled in one. A failure ends it, and the rest is put back.
         """
         destination, ended = lane.destination, list[Ended]()
         claims = self.journal.claim(destination.name, limit=lane.batch, terms=destination.terms)
         try:
             for claim in claims:
                 ended.append(self._attempt(lane, claim))
-                if ended[-1].outcome.result.failed or lane.stopping.is_set():
+                if lane.ends_batch(ended[-1].outcome):
                     break
             # An outcome that is not written down is an attempt made twice: insist, until we are told to stop.
             settle = partial(self.journal.settle, ended, terms=destination.terms)

@@ -68,6 +68,13 @@ class Lane:
         self._room = 1.0 if outcome.result.failed else max(1.0, min(2 * self._room, fits))
         return outcome
 
+    def ends_batch(self, outcome: Outcome) -> bool:
+        """Whether the rest of the batch is to be put back, after an attempt that ended in `outcome`.
+
+        Also when the destination has become slow: outcomes would wait for the others, and other lanes for the rest.
+        """
+        return outcome.result.failed or self.took_s > BATCH_S or self.stopping.is_set()
+
     def _refused(self, claim: Claim) -> Outcome | None:
         """Why the plugin is not even called, if so."""
         if not claim.whole:

@@ -188,3 +188,26 @@ def test_what_was_damaged_on_the_disk_reaches_nobody(loaded, taker, tmp_path):
     assert len(taker.taken) == 2
     (dead,) = bridge.journal.deliveries(Filter(state=State.DEAD))
     assert "its body is not what was signed" in dead.last_error
+
+
+def test_a_destination_that_becomes_slow_ends_its_batch(make_bridge, taker):
+    """Else an outcome would not be on the disk before sixty more attempts have been made, of seconds each."""
+    destination = make_destination("a", taker, isolation="process")
+    bridge, now = make_bridge(destination), [0.0]
+    for number in range(200):
+        body = sample(timestamp=number)
+        bridge.accept(body, sign(body, SECRET))
+
+    def seconds() -> float:
+        now[0] += 1.0 if len(taker.taken) > 100 else 0.0
+        return now[0]
+
+    lane = make_lane(destination, seconds=seconds)
+    while len(taker.taken) <= 100:
+        bridge.deliver_next(lane)
+
+    assert len(taker.taken) == 101
+    bridge.deliver_next(lane)
+    assert len(taker.taken) == 102
+    assert len(bridge.journal.deliveries(Filter(state=State.DELIVERED, limit=999))) == len(taker.taken)
+    assert bridge.journal.deliveries(Filter(state=State.RUNNING)) == []
