@@ -38,7 +38,9 @@ def replay_letter(
     if row is not None and row.state is State.DELIVERED:
         dead_letters.remove(letter.id, received_at=letter.received_at)
         return "was delivered already; the file is removed"
-    journal.replay([_replay(kept_as, letter.body, destination, destinations, was=row, has_letter=True)], who=who)
+    again = _replay(kept_as, letter.body, destination, destinations, was=row, has_letter=True)
+    if not journal.replay([again], who=who):
+        return "is due or running already; its file goes once it is delivered"
     if kept_as != letter.event_id:  # its id was another event's in the journal that was lost
         dead_letters.remove(letter.id, received_at=letter.received_at)
     return "is due now" if destination in destinations else f"waits: {destination} is not in bridge.yaml"

@@ -319,3 +319,16 @@ def test_of_one_event_only_the_deliveries_that_fit_are_chosen(make_bridge):
     assert chosen() == [("a", ("KIT001234",)), ("b", ("KIT001234",))]
     assert chosen(destination="b") == [("b", ("KIT001234",))]
     assert chosen(state=State.DELIVERED) == [("c", ())]
+
+
+def test_a_letter_whose_delivery_runs_or_is_due_is_left_alone_and_that_is_said(dead, dead_letters):
+    """Two operators, or one and the bridge: nobody is told that something happened that did not."""
+    bridge, lane, letter = dead
+    assert replay(letter, bridge, dead_letters) == "is due now"
+    assert replay(letter, bridge, dead_letters).startswith("is due or running already")
+    (claim,) = bridge.journal.claim("a", limit=1, terms=TERMS)
+
+    assert replay(letter, bridge, dead_letters).startswith("is due or running already")
+    bridge.journal.release([claim])
+    bridge.deliver_next(lane)
+    assert list(dead_letters.letters()) == []
