@@ -16,6 +16,7 @@ from glycanbridge.journal import Journal, NewEvent
 from glycanbridge.lanes import Lane
 from glycanbridge.retry import insist
 from glycanbridge.signature import verify
+from glycanbridge.turns import aside
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class Bridge:
         try:
             event, identity = parse(body), event_id(body)
         except ParseError as error:
-            return Accepted("quarantined", self._dead_letters.quarantine(body, reason=str(error)).id)
+            quarantine = partial(self._dead_letters.quarantine, body, reason=str(error))
+            return Accepted("quarantined", aside(quarantine).id)
         owed_to = self.destinations.owed(event)
         recorded = self.journal.record(NewEvent(event=event, id=identity, body=body, owed_to=owed_to))
         return Accepted("duplicate" if recorded.duplicate else "accepted", recorded.event_id)

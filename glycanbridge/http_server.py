@@ -1,40 +1,46 @@
 """HTTP on waitress, with what waitress leaves open: a deadline for each request, strict framing, JSON errors, a drain.
 
-It leans on classes of waitress 3.0 that subclassing is the only way to: `tests/test_http_server.py` holds it to them.
+Requests take turns in the loop's own thread (`turns.py`): those that have come in one round of the loop go to the
+journal together and come back together. waitress would hand each to a thread and back, which costs more than verifying,
+parsing and committing it.
+
+It and `http_connection.py` lean on classes of waitress 3.0 that subclassing is the only way to:
+`tests/test_http_server.py` holds it to them. With any other waitress each request has a thread.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import select
 import socket
-import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
 from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
-from waitress.utilities import Error, RequestEntityTooLarge
+from waitress.task import ThreadedTaskDispatcher
 
-from glycanbridge.errors import ListenError, without_text
+from glycanbridge.errors import ListenError
+from glycanbridge.http_connection import Connection
+from glycanbridge.turns import Turns
 
-log = logging.getLogger(__name__)
-
+IN_TURNS = version("waitress").startswith("3.0.")
+"""Whether requests can take turns: it needs parts of waitress that are not public, unchanged since 2021."""
 THREADS = 16
-"""Requests answered at once: each waits for the journal's next commit, and four would starve the group."""
+"""For what is put aside; without turns, for requests: each waits for the next commit, and four would starve it."""
 CONNECTIONS = 1000 if hasattr(select, "poll") else 450
 """Where there is no poll, as on Windows, select() fails beyond 512, and would take the server with it."""
 CROWDED_DEADLINE_S = 1.0
 """When all connections are taken, whoever keeps us waiting for so long makes room: GlycanAge waits ten seconds."""
 DRAIN_S = 5.0
+LONGEST_TURN_S = 1.0
+"""How long the loop may sleep: deadlines are looked at when it turns."""
 
 
 class HttpServer:
@@ -47,35 +53,39 @@ class HttpServer:
         listening: socket.socket,
         max_body_bytes: int,
         request_deadline_s: float,
+        in_turns: bool = IN_TURNS,
     ) -> None:
         """`listening` is bound already (see `bind`); nothing is accepted before `run`."""
         self._stopping = False
         self._listening = listening
         self._map: dict[int, Any] = {}
-        self._dispatcher = ThreadedTaskDispatcher()
+        self._threads = ThreadedTaskDispatcher()
         # It warns for each request that waits for a thread: in a burst that is every one, and the log fills the disk.
-        self._dispatcher.queue_logger.setLevel(logging.ERROR)
+        self._threads.queue_logger.setLevel(logging.ERROR)
         adjustments = _adjustments(listening, max_body_bytes)
         address = (listening.family, listening.type, listening.proto, listening.getsockname())
-        self._dispatcher.set_thread_count(adjustments.threads)
+        self._threads.set_thread_count(adjustments.threads)
         self._server = _Server(
             app,
             self._map,
             _start=False,
             _sock=listening,
-            dispatcher=self._dispatcher,
+            dispatcher=self._threads,
             adj=adjustments,
             sockinfo=address,
             bind_socket=False,
         )
         self._server.request_deadline_s = request_deadline_s
+        if in_turns:
+            self._server.turns = Turns(wake=self._wake, aside=self._threads.add_task)
 
     def run(self, on_listening: Callable[[], None]) -> None:
         """Accept and serve; returns after `stop`, when running requests have been answered (`DRAIN_S` at most)."""
+        self._server.loop = threading.get_ident()
         self._server.accept_connections()
         on_listening()
         while not self._stopping:
-            self._turn()
+            self._turn(LONGEST_TURN_S)
         self._server.del_channel()  # the trigger stays: it wakes the loop for answers
         self._listening.close()
         deadline = time.monotonic() + DRAIN_S
@@ -87,15 +97,23 @@ class HttpServer:
         """Take no new connection and let `run` end. May be called from a signal handler or another thread."""
         if not self._stopping:
             self._stopping = True
-            self._server.pull_trigger()
+            self._wake()
 
     def close(self) -> None:
         """Let go of every socket and thread; `run` ends with it."""
-        self._dispatcher.shutdown(timeout=1)
+        if self._server.turns is not None:
+            self._server.turns.close()
+        self._threads.shutdown(timeout=1)
         wasyncore.close_all(self._map)
 
-    def _turn(self, timeout_s: float = 1.0) -> None:
+    def _turn(self, timeout_s: float) -> None:
         wasyncore.loop(timeout=timeout_s, use_poll=self._server.adj.asyncore_use_poll, map=self._map, count=1)
+        self._server.answer()
+
+    def _wake(self) -> None:
+        """End the loop's waiting, from any thread."""
+        with suppress(OSError):  # it has ended, and closed its end
+            self._server.trigger.pull_trigger()
 
     def _busy(self) -> bool:
         """Whether a request is running or half received, or an answer half sent; idle connections are let go."""
@@ -143,108 +161,46 @@ def _adjustments(listening: socket.socket, max_body_bytes: int) -> Adjustments:
             max_request_header_size=16_384,
             max_request_body_size=max_body_bytes + 1,  # waitress refuses what is equal, too
             inbuf_overflow=2 * max_body_bytes,  # else a large body lies in a temporary file, in clear
-            clear_untrusted_proxy_headers=True,
+            clear_untrusted_proxy_headers=False,  # nobody reads them
             log_socket_errors=False,
             expose_tracebacks=False,
             ident=None,
         )
 
 
-class _Parser(HTTPRequestParser):
-    """Refuses what two readers could frame in two ways, the ground of request smuggling (RFC 9112, 6.3)."""
-
-    def parse_header(self, header_plus: bytes) -> None:
-        try:
-            super().parse_header(header_plus)
-        except ValueError:  # an address with half a bracket, a length of 5,000 digits: waitress lets them through
-            raise ParsingError("The request line or a header cannot be read") from None
-        encodings = re.findall(rb"\r\ntransfer-encoding:([^\r]*)", header_plus, re.IGNORECASE)
-        if len(encodings) > 1 or b"," in b"".join(encodings) or (encodings and "CONTENT_LENGTH" in self.headers):
-            raise ParsingError("Transfer-Encoding twice, or beside Content-Length")
-        if self.version not in {"1.0", "1.1"}:
-            raise ParsingError("Not HTTP/1")
-        if self.content_length >= self.adj.max_request_body_size:
-            self.expect_continue = False  # it gets its 413, and no invitation to send the body first
-
-
-class _JsonError(Error):
-    """An error of waitress's own parser in our form, without naming who made it."""
-
-    def __init__(self, error: Error) -> None:
-        super().__init__("")
-        self.code, self.reason = error.code, error.reason
-
-    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:  # noqa: ARG002
-        body = json.dumps({"title": self.reason, "description": self.reason}).encode()
-        return f"{self.code} {self.reason}", [("Content-Type", "application/json")], body
-
-
-class _ErrorTask(ErrorTask):
-    def execute(self) -> None:
-        self.channel.lingers = isinstance(self.request.error, RequestEntityTooLarge)
-        self.request.error = _JsonError(self.request.error)
-        super().execute()
-
-
-class _Channel(HTTPChannel):
-    """One connection; knows when its request began, and waits for a sender to read why it was cut short."""
-
-    parser_class = _Parser
-    error_task_class = _ErrorTask
-    lingers = False
-    lingering = False
+class _Server(TcpWSGIServer):
+    channel_class = Connection
+    request_deadline_s = 10.0
+    turns: Turns | None = None
+    loop: int | None = None
+    """The thread that the loop runs in."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
+        self._complete: list[Connection] = []
         super().__init__(*arguments, **more)
-        self.began_at = time.monotonic()
-        """Since when we wait for the sender: for a request, for the rest of one, or for it to read our answer."""
 
-    def received(self, data: bytes) -> bool:
-        if self.request is None:
-            data = data.lstrip(b"\r\n")  # empty lines before a request are passed over (RFC 9112, 2.2): no activity
-            if not data:
-                return False
-            self.began_at = time.monotonic()
-        return bool(super().received(data))
+    def add_task(self, channel: Connection) -> None:
+        """A request has come whole. waitress would hand it to a thread."""
+        if self.turns is None:
+            super().add_task(channel)
+        else:
+            self._complete.append(channel)
 
-    def service(self) -> None:
-        super().service()
-        self.began_at = time.monotonic()
-
-    def overdue(self, deadline_s: float) -> bool:
-        return not self.requests and time.monotonic() - self.began_at > deadline_s
-
-    def handle_error(self) -> None:
-        """An exception of waitress's own ends the connection; its text may be what a stranger sent."""
-        error = sys.exc_info()[1]
-        log.error("a connection was dropped: %s", without_text(error) if error else "unknown")
-        self.handle_close()
-
-    # A sender in the middle of a body that is too large gets a reset instead of the 413 if we just close: so we send
-    # the answer, end our side, read on and throw away until the sender has closed, or its deadline has come.
-
-    def handle_write(self) -> None:
-        if not (self.lingers and self.close_when_flushed) or self.will_close:
-            super().handle_write()
+    def answer(self) -> None:
+        """Go on with what has waited long enough, and begin with what has come whole in this round."""
+        if self.turns is None:
             return
-        self._flush_exception(self._flush_some)
-        if not self.total_outbufs_len and self.socket is not None:
-            self.socket.shutdown(socket.SHUT_WR)
-            self.close_when_flushed, self.lingering = False, True
+        self.turns.go_on()
+        while self._complete:
+            complete, self._complete = self._complete, []
+            for connection in complete:
+                self.turns.begin(connection.answer)
+        self.turns.hand_over()
 
-    def readable(self) -> bool:
-        return self.lingering or bool(super().readable())
-
-    def handle_read(self) -> None:
-        if not self.lingering:
-            super().handle_read()
-        elif not self.recv(65_536):
-            self.will_close = True
-
-
-class _Server(TcpWSGIServer):
-    channel_class = _Channel
-    request_deadline_s = 10.0
+    def pull_trigger(self) -> None:
+        """Wake the loop, if it is not the loop that asks."""
+        if threading.get_ident() != self.loop:
+            super().pull_trigger()
 
     def maintenance(self, now: float) -> None:  # noqa: ARG002 (the wall clock's)
         """Once a second: let go of connections that keep us waiting, silent, idle or trickling; sooner in a crowd."""

@@ -10,18 +10,22 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import falcon
 
 from glycanbridge.bridge import Bridge
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, SignatureError, without_text
 from glycanbridge.signature import HEADER
+from glycanbridge.turns import aside
 
 log = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
 RETRY_AFTER_S = 5
+LARGE_BYTES = 65_536
+"""Bodies beyond this take milliseconds to verify and parse: others need not wait for them."""
 LOGGED_EVERY_S = 10.0
 """A flood of requests that are refused, or cannot be kept, makes one log line in so many seconds, with the count."""
 
@@ -110,11 +114,12 @@ class Webhook:
         """200 once the event is kept; 401 if it is not GlycanAge's; 503 if it cannot be kept now."""
         if self._readiness.stopping:
             raise _unavailable()
-        body = req.bounded_stream.read()
+        body = req.stream.read(self._max_body_bytes + 1)  # the server ends it where the body ends
         if len(body) > self._max_body_bytes:
             raise falcon.HTTPContentTooLarge(title="Too large")
+        accept = partial(self._bridge.accept, body, req.get_header(HEADER))
         try:
-            accepted = self._bridge.accept(body, req.get_header(HEADER))
+            accepted = aside(accept) if len(body) > LARGE_BYTES else accept()
         except SignatureError as error:
             self._refused.count(error.reason)
             raise falcon.HTTPUnauthorized(title="Unauthorized", description=f"{HEADER} does not fit") from None

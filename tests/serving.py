@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -152,6 +153,11 @@ class Connection:
                 headers[name.lower()] = value.strip()
             if status != 100:
                 return Answer(status, headers, self._file.read(int(headers.get("content-length", 0))))
+
+    def reset(self) -> None:
+        """Go away without a word, as a sender's machine that was switched off."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def close(self) -> None:
         self._file.close()

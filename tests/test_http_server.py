@@ -13,21 +13,27 @@ import waitress.task
 from serving import Connection, until
 
 from glycanbridge.errors import ListenError
-from glycanbridge.http_server import HttpServer, bind
+from glycanbridge.http_server import IN_TURNS, HttpServer, bind
+from glycanbridge.turns import aside
 
 
 class App:
-    """A WSGI application that waits at a gate, if it is closed, before it answers."""
+    """A WSGI application that waits at a gate, if it is closed, before it answers what is not `ahead`."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
+        self.begun = 0
 
     def __call__(self, environ, start_response):
         body = environ["wsgi.input"].read()
+        self.begun += 1
         self.entered.set()
-        self.gate.wait(10)
+        if body != b"ahead" and not self.gate.is_set():
+            aside(lambda: self.gate.wait(10))
+        if body == b"exit":
+            raise SystemExit(1)
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
@@ -38,12 +44,14 @@ def app():
     return App()
 
 
-@pytest.fixture
-def running(app):
-    """A server that runs in a thread, and its address; stopped at the end."""
+@pytest.fixture(params=[True, False], ids=["turns", "threads"])
+def running(app, request):
+    """A server that runs in a thread, and its address; stopped at the end. With any waitress it must be the same."""
     listening = bind("127.0.0.1", 0)
     address = listening.getsockname()
-    server = HttpServer(app, listening=listening, max_body_bytes=200_000, request_deadline_s=0.3)
+    server = HttpServer(
+        app, listening=listening, max_body_bytes=200_000, request_deadline_s=0.3, in_turns=request.param
+    )
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set,))
     thread.start()
@@ -98,7 +106,7 @@ def test_a_fault_of_waitress_ends_one_connection_and_tells_no_values(running, mo
         raise RuntimeError("patient_123")
 
     _, address, _ = running
-    monkeypatch.setattr("glycanbridge.http_server._Parser.parse_header", fails)
+    monkeypatch.setattr("glycanbridge.http_connection._Parser.parse_header", fails)
     connection = Connection(*address)
     connection.send(post(b"hello"))
 
@@ -171,6 +179,15 @@ def test_stopping_lets_a_running_request_end(running, app):
     connection.close()
 
 
+def test_whoever_comes_back_after_the_end_is_not_disturbed(running):
+    """The journal's writer may still be at it when the drain is over: it must not die of a closed pipe."""
+    server, _, thread = running
+    server.stop()
+    thread.join(20)
+
+    server._wake()
+
+
 def test_stopping_does_not_wait_for_an_idle_connection(running):
     """It is closed."""
     server, address, thread = running
@@ -199,6 +216,78 @@ def test_sixty_four_connections_at_once_are_all_answered(running, caplog):
     assert caplog.records == []
 
 
+def test_who_waits_holds_up_nobody(running, app):
+    """One slow request and the next ones are answered meanwhile, on other connections."""
+    _, address, _ = running
+    app.gate.clear()
+    waits, goes = Connection(*address), Connection(*address)
+    waits.send(post(b"hello"))
+    until(lambda: app.begun)
+    for _ in range(3):
+        goes.send(post(b"ahead"))
+        assert goes.answer().body == b"ahead"
+    app.gate.set()
+
+    assert waits.answer().body == b"hello"
+    waits.close()
+    goes.close()
+
+
+def test_requests_in_one_packet_are_answered_in_their_order(running, app, monkeypatch):
+    """Pipelining: none is begun before the one before it is answered, nor does it wait for the loop to wake up."""
+    _, address, _ = running
+    monkeypatch.setattr("glycanbridge.http_server.LONGEST_TURN_S", 3600)
+    app.gate.clear()
+    connection = Connection(*address)
+    connection.send(post(b"hello") + post(b"ahead") + post(b"ahead"))
+    until(lambda: app.begun)
+    other = Connection(*address)
+    other.send(post(b"ahead"))
+    other.answer()
+    assert app.begun == 2
+    app.gate.set()
+
+    assert [connection.answer().body for _ in range(3)] == [b"hello", b"ahead", b"ahead"]
+    connection.close()
+    other.close()
+
+
+def test_a_sender_that_goes_away_while_its_request_waits_harms_nobody(running, app):
+    """Its answer has nowhere to go; the next one on the same file descriptor has its own."""
+    server, address, _ = running
+    app.gate.clear()
+    gone = Connection(*address)
+    gone.send(post(b"hello"))
+    until(lambda: app.begun)
+    gone.reset()
+    until(lambda: not server._server.active_channels)
+    other = Connection(*address)
+    other.send(post(b"other"))
+    until(lambda: app.begun == 2)
+    app.gate.set()
+
+    assert other.answer().body == b"other"
+    other.close()
+
+
+def test_an_application_that_wants_to_exit_ends_its_connection_alone(running):
+    """The loop goes on for all others."""
+    _, address, thread = running
+    connection, other = Connection(*address), Connection(*address)
+    connection.send(post(b"exit"))
+    other.send(post(b"hello"))
+
+    assert other.answer().body == b"hello"
+    assert thread.is_alive()
+    connection.close()
+    other.close()
+
+
+def test_requests_take_turns_with_the_waitress_that_we_know():
+    """With another one each has a thread: slower, and nothing of it depends on what is not public."""
+    assert IN_TURNS
+
+
 def test_worker_threads_leave_the_sending_to_the_loop(running):
     """With waitress's default of 1 they fight for the GIL at each send, and 64 connections collapse on two cores."""
     server, _, _ = running
@@ -220,14 +309,14 @@ def test_a_body_never_touches_the_disk(running, monkeypatch):
 
 
 def test_waitress_is_as_we_lean_on_it():
-    """Each of these is replaced or called in `http_server.py`; if one is gone, look there first."""
+    """Each of these is replaced or called in `http_server.py` or `http_connection.py`; if one is gone, look there."""
     channel, server = waitress.channel.HTTPChannel, waitress.server.TcpWSGIServer
     names = {
         channel: ("parser_class", "error_task_class", "received", "handle_write", "handle_read", "readable",
                   "close_when_flushed", "will_close", "total_outbufs_len", "request", "_flush_exception",
-                  "_flush_some"),
-        server: ("channel_class", "maintenance", "accept_connections", "del_channel", "pull_trigger"),
-        waitress.task.ThreadedTaskDispatcher: ("set_thread_count", "shutdown"),
+                  "_flush_some", "service"),
+        server: ("channel_class", "maintenance", "accept_connections", "del_channel", "pull_trigger", "add_task"),
+        waitress.task.ThreadedTaskDispatcher: ("set_thread_count", "shutdown", "add_task"),
     }  # fmt: skip
 
     assert [name for owner, each in names.items() for name in each if not hasattr(owner, name)] == []

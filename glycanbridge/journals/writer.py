@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from _thread import allocate_lock
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
 from glycanbridge.errors import JournalUnavailable, without_text
+from glycanbridge.turns import Waiting, hand_over
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-LARGEST_GROUP = 64
+LARGEST_GROUP = 256
 WAIT_S = 8.0
 """How long a caller waits for its commit: GlycanAge gives up on a request after 10 seconds."""
 
@@ -46,15 +47,14 @@ class Transaction(Protocol):
         """Whether the database raised it, for whatever reason."""
 
 
-class _Ticket:
-    """One caller's work and, once the lock is open, its result or error. (A `Future` costs 12 to 18 us more.)"""
+class _Ticket(Waiting):
+    """One caller's work and, once the wait is over, its result or error. (A `Future` costs 12 to 18 us more.)"""
 
-    __slots__ = ("abandoned", "done", "error", "result", "work")
+    __slots__ = ("abandoned", "error", "result", "work")
 
     def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
         self.work = work
-        self.done = allocate_lock()
-        self.done.acquire()
         self.result: Any = None
         self.error: Exception | None = None
         self.abandoned = False
@@ -76,7 +76,10 @@ class Writer:
         self._after_commit = after_commit
         self._when_idle = when_idle
         self._wait_s = wait_s
-        self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Ticket] | None] = queue.SimpleQueue()
+        self._left: deque[_Ticket] = deque()
+        """Taken from the queue, and of a later group."""
+        self._last_came = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
@@ -90,8 +93,8 @@ class Writer:
         if self._closing:
             raise JournalUnavailable("the journal is closed")
         ticket = _Ticket(work)
-        self._queue.put(ticket)
-        if not ticket.done.acquire(timeout=self._wait_s):
+        hand_over(self._queue.put, ticket)
+        if not ticket.wait(self._wait_s):
             ticket.abandoned = True
             raise JournalUnavailable(f"the journal did not commit within {self._wait_s:g} s")
         if ticket.error is not None:
@@ -105,35 +108,28 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            group, closing = self._next_group()
+        while self._left or not self._last_came:
+            group = self._next_group()
             if group and not self._commit(group):
                 for ticket in group:  # one of them spoils it for all: each on its own
                     self._commit([ticket])
-            for ticket in group:
-                ticket.done.release()
+            _Ticket.end(group)
             try:
                 (self._after_commit if group else self._when_idle)()
             except Exception as error:  # whoever listens must not end the only thread that writes
                 log.error("a listener of the journal failed: %s", without_text(error))  # noqa: TRY400
 
-    def _next_group(self) -> tuple[list[_Ticket], bool]:
-        group: list[_Ticket] = []
+    def _next_group(self) -> list[_Ticket]:
+        """The tickets that wait, after a while none; `LARGEST_GROUP` at the most, the others are next."""
         try:
-            ticket = self._queue.get(timeout=IDLE_S)
+            while len(self._left) < LARGEST_GROUP and not self._last_came:
+                tickets = self._queue.get_nowait() if self._left else self._queue.get(timeout=IDLE_S)
+                self._left += tickets or ()
+                self._last_came = tickets is None
         except queue.Empty:
-            return group, False
-        while ticket is not None:
-            if not ticket.abandoned:
-                group.append(ticket)
-            if len(group) >= LARGEST_GROUP:
-                return group, False
-            try:
-                ticket = self._queue.get_nowait()
-            except queue.Empty:
-                return group, False
-        return group, True
+            pass
+        group = [self._left.popleft() for _ in range(min(len(self._left), LARGEST_GROUP))]
+        return [each for each in group if not each.abandoned]
 
     def _commit(self, group: list[_Ticket]) -> bool:
         """Whether the group was dealt with: committed, or every ticket of it has its error."""

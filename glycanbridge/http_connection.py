@@ -1,0 +1,127 @@
+"""One connection of the HTTP server: strict framing, errors in JSON, and a last word that reaches the sender."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import sys
+import time
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.task import ErrorTask
+from waitress.utilities import Error, RequestEntityTooLarge
+
+from glycanbridge.errors import without_text
+
+log = logging.getLogger(__name__)
+
+
+class _Parser(HTTPRequestParser):
+    """Refuses what two readers could frame in two ways, the ground of request smuggling (RFC 9112, 6.3)."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # an address with half a bracket, a length of 5,000 digits: waitress lets them through
+            raise ParsingError("The request line or a header cannot be read") from None
+        encodings = re.findall(rb"\r\ntransfer-encoding:([^\r]*)", header_plus, re.IGNORECASE)
+        if len(encodings) > 1 or b"," in b"".join(encodings) or (encodings and "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("Transfer-Encoding twice, or beside Content-Length")
+        if self.version not in {"1.0", "1.1"}:
+            raise ParsingError("Not HTTP/1")
+        if self.content_length >= self.adj.max_request_body_size:
+            self.expect_continue = False  # it gets its 413, and no invitation to send the body first
+
+
+class _JsonError(Error):
+    """An error of waitress's own parser in our form, without naming who made it."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__("")
+        self.code, self.reason = error.code, error.reason
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:  # noqa: ARG002
+        body = json.dumps({"title": self.reason, "description": self.reason}).encode()
+        return f"{self.code} {self.reason}", [("Content-Type", "application/json")], body
+
+
+class _ErrorTask(ErrorTask):
+    def execute(self) -> None:
+        self.channel.lingers = isinstance(self.request.error, RequestEntityTooLarge)
+        self.request.error = _JsonError(self.request.error)
+        super().execute()
+
+
+class Connection(HTTPChannel):
+    """One connection; knows when its request began, and waits for a sender to read why it was cut short."""
+
+    parser_class = _Parser
+    error_task_class = _ErrorTask
+    lingers = False
+    lingering = False
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.began_at = time.monotonic()
+        """Since when we wait for the sender: for a request, for the rest of one, or for it to read our answer."""
+
+    def received(self, data: bytes) -> bool:
+        """Take in what has come."""
+        if self.request is None:
+            data = data.lstrip(b"\r\n")  # empty lines before a request are passed over (RFC 9112, 2.2): no activity
+            if not data:
+                return False
+            self.began_at = time.monotonic()
+        return bool(super().received(data))
+
+    def service(self) -> None:
+        """Answer one request."""
+        super().service()
+        self.began_at = time.monotonic()
+
+    def answer(self) -> None:
+        """Answer what has come, and send the answer: waitress would do that in the next turn of its loop."""
+        try:
+            self.service()
+            if self.connected:
+                self.handle_write()
+        except (Exception, SystemExit):
+            self.handle_error()
+
+    def overdue(self, deadline_s: float) -> bool:
+        """Whether it has kept us waiting too long."""
+        return not self.requests and time.monotonic() - self.began_at > deadline_s
+
+    def handle_error(self) -> None:
+        """An exception of waitress's own ends the connection; its text may be what a stranger sent."""
+        error = sys.exc_info()[1]
+        log.error("a connection was dropped: %s", without_text(error) if error else "unknown")
+        self.handle_close()
+
+    # A sender in the middle of a body that is too large gets a reset instead of the 413 if we just close: so we send
+    # the answer, end our side, read on and throw away until the sender has closed, or its deadline has come.
+
+    def handle_write(self) -> None:
+        """Send what there is to send."""
+        if not (self.lingers and self.close_when_flushed) or self.will_close:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and self.socket is not None:
+            self.socket.shutdown(socket.SHUT_WR)
+            self.close_when_flushed, self.lingering = False, True
+
+    def readable(self) -> bool:
+        """Whether we listen to the sender now."""
+        return self.lingering or bool(super().readable())
+
+    def handle_read(self) -> None:
+        """Read what there is."""
+        if not self.lingering:
+            super().handle_read()
+        elif not self.recv(65_536):
+            self.will_close = True
