@@ -19,9 +19,10 @@ from bench.noop import Taken
 from glycanbridge.delivery import wall_clock
 from glycanbridge.events import EventId, event_id
 from glycanbridge.journals import open_journal
+from glycanbridge.journals.keys import key_of
 
 _EVENT = """
-INSERT INTO events (id, event_id, digest, type, timestamp, received_at, practice_id, kit_code, body)
+INSERT INTO events (id, key, own_digest, type, timestamp, received_at, practice_id, kit_code, body)
 SELECT ?1, ?2, ?3, 'report-ready', ?5 ->> 'timestamp', ?4, ?5 ->> '$.data.practiceId', ?5 ->> '$.data.kitCode', ?6
 """
 _DELIVERY = "INSERT INTO deliveries (event, destination, due_at) VALUES (?, ?, ?)"
@@ -100,7 +101,7 @@ def _events(numbers: Sequence[int], now: int) -> Iterator[tuple[object, ...]]:
     for number in numbers:
         content = body(number)
         identity: EventId = event_id(content)
-        yield number + 1, identity.id, identity.digest, now, content.decode(), content
+        yield number + 1, key_of(identity.id), None, now, content.decode(), content
 
 
 def _connect(journal: Path) -> apsw.Connection:

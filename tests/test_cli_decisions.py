@@ -252,7 +252,7 @@ def test_the_journals_file_is_checked_copied_and_made_smaller(past):
     assert (check.returncode, "whole; 3 events, 1 dead, 2 pending deliveries" in check.stdout) == (0, True)
     assert (backup.returncode, "3 events" in backup.stderr) == (0, True)
     assert (again.returncode, "there is a file already" in again.stderr) == (1, True)
-    assert (vacuum.returncode, migrate.returncode, migrate.stdout[-12:]) == (0, 0, ": version 2\n")
+    assert (vacuum.returncode, migrate.returncode, migrate.stdout[-12:]) == (0, 0, ": version 3\n")
 
     copy.write_bytes(copy.read_bytes().replace(b"KIT001234", b"KIT001235"))
     copy.replace(past.folder / "var" / "journal.db")

@@ -23,6 +23,8 @@ from glycanbridge.journals.delivering import Delivering
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.journals.writer import LARGEST_GROUP
 
+NEWEST = migrations.newest("sqlite")
+
 
 @pytest.fixture
 def path(tmp_path):
@@ -124,16 +126,16 @@ def test_an_older_journal_is_copied_and_brought_up_to_date(journal, path, monkey
     """The copy has the older version, and everything that was in it."""
     journal.record(new_event())
     journal.close()
-    steps = [*migrations.steps("sqlite"), migrations.Step(3, "ALTER TABLE events ADD COLUMN more TEXT")]
+    steps = [*migrations.steps("sqlite"), migrations.Step(NEWEST + 1, "ALTER TABLE events ADD COLUMN more TEXT")]
     monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
-    copy = path.with_name("journal.db.version-2")
+    copy = path.with_name(f"journal.db.version-{NEWEST}")
     copy.write_bytes(b"what an update that failed has left")
 
     again = open_journal_again()
     again.record(new_event("kit-received"))
 
-    assert raw(path, "SELECT max(version) FROM schema") == [(3,)]
-    assert raw(copy, "SELECT max(version), (SELECT count(*) FROM events) FROM schema") == [(2, 1)]
+    assert raw(path, "SELECT max(version) FROM schema") == [(NEWEST + 1,)]
+    assert raw(copy, "SELECT max(version), (SELECT count(*) FROM events) FROM schema") == [(NEWEST, 1)]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert len(again.events(Filter())) == 2
 
@@ -141,14 +143,14 @@ def test_an_older_journal_is_copied_and_brought_up_to_date(journal, path, monkey
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(journal, path, monkeypatch):
     """All of its steps, or none."""
     journal.close()
-    steps = [*migrations.steps("sqlite"), migrations.Step(3, "CREATE TABLE more (id INTEGER)"),
-             migrations.Step(4, "CREATE TABLE more (id INTEGER)")]  # fmt: skip
+    steps = [*migrations.steps("sqlite"), migrations.Step(NEWEST + 1, "CREATE TABLE more (id INTEGER)"),
+             migrations.Step(NEWEST + 2, "CREATE TABLE more (id INTEGER)")]  # fmt: skip
     monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
 
     with pytest.raises(JournalUnavailable):
         SqliteJournal(path)
 
-    assert raw(path, "SELECT max(version) FROM schema") == [(2,)]
+    assert raw(path, "SELECT max(version) FROM schema") == [(NEWEST,)]
     assert raw(path, "SELECT count(*) FROM sqlite_master WHERE name = 'more'") == [(0,)]
 
 
@@ -165,21 +167,21 @@ def test_two_that_make_the_journal_at_once_make_it_once(path, monkeypatch):
     monkeypatch.setattr(migrations, "steps", another_is_faster)
     SqliteJournal(path, serves=False).close()
 
-    assert raw(path, "SELECT version FROM schema") == [(1,), (2,)]
+    assert raw(path, "SELECT version FROM schema") == [(each,) for each in range(1, NEWEST + 1)]
 
 
 def test_a_command_leaves_the_journal_of_an_older_bridge_that_serves_alone(journal, path, monkeypatch):
     """Bringing it up to date under its feet would break it; once it is stopped, anybody may."""
-    steps = [*migrations.steps("sqlite"), migrations.Step(3, "ALTER TABLE events ADD COLUMN more TEXT")]
+    steps = [*migrations.steps("sqlite"), migrations.Step(NEWEST + 1, "ALTER TABLE events ADD COLUMN more TEXT")]
     monkeypatch.setattr(migrations, "steps", lambda _dialect: steps)
 
     with pytest.raises(JournalUnavailable, match="is of an older version"):
         SqliteJournal(path, serves=False)
-    assert raw(path, "SELECT max(version) FROM schema") == [(2,)]
+    assert raw(path, "SELECT max(version) FROM schema") == [(NEWEST,)]
 
     journal.close()
     SqliteJournal(path, serves=False).close()
-    assert raw(path, "SELECT max(version) FROM schema") == [(3,)]
+    assert raw(path, "SELECT max(version) FROM schema") == [(NEWEST + 1,)]
 
 
 @pytest.mark.parametrize("days", [-1, 0, 1])

@@ -89,7 +89,7 @@ def test_an_answer_is_sent_after_the_sync_of_what_it_promises(careful):
         for status, event_id in answer.answers():
             if status == "accepted":
                 accepted += 1
-                frame = next(call for call, data in written if event_id.encode() in data)
+                frame = next(call for call, data in written if bytes.fromhex(event_id) in data)
                 assert any(frame.ended < sync.begun and sync.ended < answer.begun for sync in syncs), event_id
 
     assert accepted > CONNECTIONS * REQUESTS // 2

@@ -58,6 +58,10 @@ class Database:
         """How many rows the last statement changed."""
         return int(self.connection.changes())
 
+    def inserted(self) -> int | None:
+        """The row that the last statement, an INSERT of one, has made; `None` if it made none."""
+        return int(self.connection.last_insert_rowid()) if self.connection.changes() else None
+
     def changed_by_others(self) -> int:
         """A number that is another one whenever somebody else has written to the file since."""
         return int(self.connection.pragma("data_version"))

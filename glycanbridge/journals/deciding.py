@@ -9,23 +9,24 @@ from collections.abc import Sequence
 
 from glycanbridge.journal import Replay
 from glycanbridge.journals.database import Database
+from glycanbridge.journals.keys import key_of
 from glycanbridge.journals.order import Order
 from glycanbridge.journals.timekeeper import Timekeeper
 
 _REPLAY = """
 INSERT INTO deliveries (event, destination, due_at, ordered, letter)
 SELECT id, :destination, :due_at, :ordered, CASE WHEN :has_letter THEN 'written' END
-FROM events WHERE event_id = :event_id
+FROM events WHERE key = :key
 ON CONFLICT (event, destination) DO UPDATE
 SET state = 'pending', due_at = :due_at, step = 0, held = 0, finished_at = NULL,
     letter = CASE WHEN letter = 'written' OR :has_letter THEN 'written' END, ordered = max(ordered, :ordered)
 WHERE (state IN ('delivered', 'dead') OR (state = 'pending' AND (held OR due_at > :due_at)))
   AND (:state IS NULL OR (state = :state AND attempt = :attempt))
-RETURNING id, (SELECT timestamp FROM events WHERE event_id = :event_id)
+RETURNING id, (SELECT timestamp FROM events WHERE key = :key)
 """
 _FIND = """
 SELECT d.id, d.ordered FROM deliveries d JOIN events e ON e.id = d.event
-WHERE e.event_id = ? AND d.destination = ? AND d.state = ?
+WHERE e.key = ? AND d.destination = ? AND d.state = ?
 """
 _CONFIRM = "UPDATE deliveries SET state = 'delivered', due_at = NULL, held = 0, finished_at = ? WHERE id = ?"
 _DISCARD = """
@@ -58,7 +59,7 @@ class Deciding:
             due_at = self._timekeeper.now + starts_in_ms + int(moved * every_ms)
             state, attempt = each.chosen or (None, None)
             values = {
-                "event_id": each.event_id,
+                "key": key_of(each.event_id),
                 "destination": each.destination,
                 "due_at": due_at,
                 "ordered": bool(each.order_keys),
@@ -76,7 +77,7 @@ class Deciding:
     def confirm(self, event_id: str, destination: str, *, who: str, reason: str) -> bool:
         """See `Journal.confirm`."""
         now = self._timekeeper.now
-        for delivery, ordered in list(self._database.execute(_FIND, (event_id, destination, "pending"))):
+        for delivery, ordered in list(self._database.execute(_FIND, (key_of(event_id), destination, "pending"))):
             self._database.execute(_CONFIRM, (now, delivery))
             self._ended(delivery, ordered, who=who, what="confirm", about=f"{event_id}:{destination}", reason=reason)
             return True
@@ -86,7 +87,7 @@ class Deciding:
         """See `Journal.discard`."""
         now = self._timekeeper.now
         for state in ("pending", "dead"):
-            for delivery, ordered in list(self._database.execute(_FIND, (event_id, destination, state))):
+            for delivery, ordered in list(self._database.execute(_FIND, (key_of(event_id), destination, state))):
                 self._database.execute(_DISCARD, (now, f"discarded by {who}: {reason}", delivery))
                 self._ended(
                     delivery, ordered, who=who, what="discard", about=f"{event_id}:{destination}", reason=reason
@@ -107,7 +108,7 @@ class Deciding:
 
     def letter_written(self, event_id: str, destination: str) -> None:
         """See `Journal.letter_written`."""
-        for delivery, _ in list(self._database.execute(_FIND, (event_id, destination, "dead"))):
+        for delivery, _ in list(self._database.execute(_FIND, (key_of(event_id), destination, "dead"))):
             self._database.execute(
                 "UPDATE deliveries SET letter = 'written' WHERE id = ? AND letter = 'owed'", (delivery,)
             )

@@ -19,6 +19,7 @@ from glycanbridge.delivery import Delivery, State
 from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journal import AttemptRow, DeliveryRow, Done, EventRow, Filter, Owed, OwedLetter, Standing
 from glycanbridge.journals import migrations
+from glycanbridge.journals.keys import key_of, keys_from
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE = 500
@@ -65,9 +66,9 @@ class SqliteQuestions:
 
     def event(self, event_id: str) -> list[EventRow]:
         """The event with this id, or the events (two at the most) whose ids begin with it."""
-        conditions = ["e.event_id >= :first AND e.event_id < :last"]
-        values = {"first": event_id, "last": event_id + "\U0010ffff"}
-        rows = [_event_row(row) for row in self._ask(_EVENT, conditions, values, "ORDER BY e.event_id LIMIT 2")]
+        conditions, values = keys_from(event_id)
+        asked = [self._ask(_EVENT, [each], values, "ORDER BY e.key LIMIT 2") for each in conditions]
+        rows = sorted((_event_row(row) for rows in asked for row in rows), key=lambda row: row.id)[:2]
         return rows[:1] if rows and rows[0].id == event_id else rows
 
     def deliveries(self, which: Filter) -> list[DeliveryRow]:
@@ -81,7 +82,7 @@ class SqliteQuestions:
 
     def deliveries_of(self, event_id: str) -> list[DeliveryRow]:
         """Every delivery of one event."""
-        rows = self._ask(_DELIVERY, ["e.event_id = :id"], {"id": event_id}, "ORDER BY d.id")
+        rows = self._ask(_DELIVERY, ["e.key = :key"], {"key": key_of(event_id)}, "ORDER BY d.id")
         return [_delivery_row(row) for row in rows]
 
     def attempts(self, delivery_id: str) -> list[AttemptRow]:
@@ -91,8 +92,8 @@ class SqliteQuestions:
             SELECT a.attempt, a.started_at, a.duration_ms, a.outcome, a.error, a.receipt
             FROM attempts a JOIN deliveries d ON d.id = a.delivery JOIN events e ON e.id = d.event
         """
-        conditions = ["e.event_id = :event", "d.destination = :destination"]
-        values = {"event": event_id, "destination": destination}
+        conditions = ["e.key = :key", "d.destination = :destination"]
+        values = {"key": key_of(event_id), "destination": destination}
         names = ("number", "started_at", "duration_ms", "outcome", "error", "receipt")
         rows = self._ask(question, conditions, values, "ORDER BY a.attempt")
         return [AttemptRow(**dict(zip(names, row, strict=True))) for row in rows]
