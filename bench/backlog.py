@@ -53,7 +53,12 @@ def add(journal: Path, *, first: int, count: int, owed_to: Sequence[str]) -> Non
         for name in owed_to:
             connection.executemany(_DELIVERY, ((number + 1, name, now) for number in numbers))
         connection.execute("COMMIT")
-    with journal.open("rb") as file:  # else the system would write it out while we measure
+    sync(journal)
+
+
+def sync(journal: Path) -> None:
+    """Put it on the disk: else the system would write it out while we measure."""
+    with journal.open("rb") as file:
         os.fsync(file.fileno())
 
 

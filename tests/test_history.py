@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import shutil
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import apsw
 import pytest
-from test_journal import new_event
+from test_journal import DELIVERED, TERMS, new_event, settle
 
+from bench import past
+from bench.asked import questions
 from glycanbridge.journal import Filter
 from glycanbridge.journals import migrations, open_file
+from glycanbridge.journals.questions import SqliteQuestions
 from glycanbridge.journals.sqlite import SqliteJournal
 
 
@@ -74,3 +79,72 @@ def test_the_database_itself_refuses_an_event_that_is_there_or_has_no_digest(jou
                     "INSERT INTO events (key, type, timestamp, received_at, practice_id, body) "
                     f"VALUES ({key}, 'report-ready', 1, 1, 'p', x'')"
                 )
+
+
+SHORT, LONG = 2_000, 40_000
+
+
+@pytest.fixture(scope="module")
+def pasts(tmp_path_factory):
+    """Two journals with as few rows that are out of the ordinary, one of them with twenty times as many others."""
+    folder = tmp_path_factory.mktemp("pasts")
+    paths = {count: folder / f"{count}.db" for count in (SHORT, LONG)}
+    for count, path in paths.items():
+        past.make(path, count)
+    return paths
+
+
+@contextmanager
+def steps(connection: apsw.Connection):
+    """Counts the steps that SQLite's machine takes, a list: what is asked costs that, on any machine at any hour."""
+    counted = []
+    connection.trace_v2(
+        apsw.SQLITE_TRACE_PROFILE, lambda told: counted.append(told["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"])
+    )
+    yield counted
+    connection.trace_v2(0, None)
+
+
+def test_no_question_takes_longer_after_years(pasts):
+    """A person who looks for what is wrong has no time to read ten million events."""
+    slow = {}
+    for short, long in zip(*(questions(path, count) for count, path in pasts.items()), strict=True):
+        took = []
+        for path, question in zip(pasts.values(), (short, long), strict=True):
+            with closing(SqliteQuestions(path)) as asked, steps(asked._reader) as counted:
+                assert len(question.ask(asked)) == question.rows, question.name
+            took.append(sum(counted))
+        if took[1] > 1.3 * took[0] + 100:
+            slow[short.name] = took
+
+    assert slow == {}
+
+
+def test_what_a_bridge_does_takes_no_longer_after_years(pasts, tmp_path):
+    """Its start, an event that comes, a duplicate, a claim, a settlement, and when to look again."""
+    took = {}
+    for count, path in pasts.items():
+        copy = shutil.copy(path, tmp_path / path.name)
+        with closing(SqliteJournal(Path(copy))) as journal, steps(journal._database.connection) as counted:
+            journal._writer.run(journal._delivering.take_over)
+            new = new_event(owed_to=("ehr",))
+            assert journal.record(new).duplicate is False
+            assert journal.record(new).duplicate is True
+            claims = journal.claim("ehr", limit=10, terms=TERMS)
+            assert [settle(journal, claim, *DELIVERED) for claim in claims] == [True] * 10
+            assert journal.next_due_in_s("ehr") == 0
+        took[count] = sum(counted)
+
+    assert took[LONG] < 1.1 * took[SHORT] + 100
+
+
+def test_what_is_many_is_found_among_the_newest(journal, monkeypatch):
+    """A million that wait are not sorted to show fifty of them."""
+    for number in range(8):
+        journal.record(new_event(timestamp=number))
+    filters = Filter(state="pending"), Filter(state="pending", since=1), Filter(state="pending", destination="a")
+    few = [(journal.events(each), journal.deliveries(each)) for each in filters]
+    monkeypatch.setattr("glycanbridge.journals.questions.MANY", 8)
+
+    assert [(journal.events(each), journal.deliveries(each)) for each in filters] == few
+    assert {(len(events), len(deliveries)) for events, deliveries in few} == {(8, 8)}

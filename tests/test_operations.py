@@ -222,5 +222,5 @@ def test_after_an_update(serving):
         pass
     migrate, vacuum = commands("After an update")
 
-    assert "version 2" in type_it(serving, migrate)
+    assert "version 3" in type_it(serving, migrate)
     assert "bytes" in type_it(serving, vacuum)

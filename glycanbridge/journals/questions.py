@@ -20,24 +20,15 @@ from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusa
 from glycanbridge.journal import AttemptRow, DeliveryRow, Done, EventRow, Filter, Owed, OwedLetter, Standing
 from glycanbridge.journals import migrations
 from glycanbridge.journals.keys import key_of, keys_from
+from glycanbridge.journals.lists import DELIVERY, EVENT, MANY, Listing, where
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE = 500
 """Events read at once when all of them are gone through."""
 BUSY_MS = 2_000
 """How long to wait for another process that holds the file."""
-
-_EVENT = """
-SELECT e.event_id, e.type, e.timestamp, e.received_at, e.practice_id, e.kit_code, e.flags, e.body,
-       (SELECT d.state FROM deliveries d WHERE d.event = e.id ORDER BY
-        CASE d.state WHEN 'dead' THEN 0 WHEN 'running' THEN 1 WHEN 'pending' THEN 2 ELSE 3 END LIMIT 1) AS state
-FROM events e
-"""
-_DELIVERY = """
-SELECT e.event_id, e.type, d.destination, d.state, d.attempt, d.due_at, d.last_error, d.receipt, d.held,
-       d.letter IS 'discarded'
-FROM deliveries d JOIN events e ON e.id = d.event
-"""
+_EVENTS = f"SELECT {EVENT} FROM events e"  # noqa: S608 (no values in it)
+_DELIVERIES = f"SELECT {DELIVERY} FROM events e CROSS JOIN deliveries d ON d.event = e.id"  # noqa: S608
 
 
 class SqliteQuestions:
@@ -61,28 +52,24 @@ class SqliteQuestions:
 
     def events(self, which: Filter) -> list[EventRow]:
         """The newest events that fit."""
-        conditions, values = _event_conditions(which)
-        return [_event_row(row) for row in self._ask(_EVENT, conditions, values, "ORDER BY e.id DESC LIMIT :limit")]
+        listing = self._listing(which)
+        return [_event_row(row) for row in self._ask(listing.events(), [], listing.values, "")]
 
     def event(self, event_id: str) -> list[EventRow]:
         """The event with this id, or the events (two at the most) whose ids begin with it."""
         conditions, values = keys_from(event_id)
-        asked = [self._ask(_EVENT, [each], values, "ORDER BY e.key LIMIT 2") for each in conditions]
+        asked = [self._ask(_EVENTS, [each], values, "ORDER BY e.key LIMIT 2") for each in conditions]
         rows = sorted((_event_row(row) for rows in asked for row in rows), key=lambda row: row.id)[:2]
         return rows[:1] if rows and rows[0].id == event_id else rows
 
     def deliveries(self, which: Filter) -> list[DeliveryRow]:
         """The newest deliveries that fit."""
-        conditions, values = _conditions(which)
-        conditions += ["d.destination = :destination"] if which.destination is not None else []
-        conditions += ["d.state = :state"] if which.state is not None else []
-        conditions += ["d.held"] if which.held else []
-        rows = self._ask(_DELIVERY, conditions, values, "ORDER BY d.id DESC LIMIT :limit")
-        return [_delivery_row(row) for row in rows]
+        listing = self._listing(which)
+        return [_delivery_row(row) for row in self._ask(listing.deliveries(), [], listing.values, "")]
 
     def deliveries_of(self, event_id: str) -> list[DeliveryRow]:
         """Every delivery of one event."""
-        rows = self._ask(_DELIVERY, ["e.key = :key"], {"key": key_of(event_id)}, "ORDER BY d.id")
+        rows = self._ask(_DELIVERIES, ["e.key = :key"], {"key": key_of(event_id)}, "ORDER BY d.id")
         return [_delivery_row(row) for row in rows]
 
     def attempts(self, delivery_id: str) -> list[AttemptRow]:
@@ -100,15 +87,12 @@ class SqliteQuestions:
 
     def pages(self, which: Filter) -> Iterator[list[EventRow]]:
         """Every event that fits, the oldest first, some hundred at a time: each page is a short read of its own."""
-        conditions, values = _event_conditions(which)
-        values |= {"limit": PAGE, "after": 0}
-        select = _EVENT.replace("SELECT ", "SELECT e.id, ", 1)
-        while True:
-            rows = self._ask(select, [*conditions, "e.id > :after"], values, "ORDER BY e.id LIMIT :limit")
-            if not rows:
-                return
-            values["after"] = rows[-1][0]
-            yield [_event_row(row[1:]) for row in rows]
+        listing = self._listing(which)
+        question, place = listing.page(), {"limit": PAGE, "at": which.since or 0, "after": 0}
+        while rows := self._ask(question, [], listing.values | place, ""):
+            page = [_event_row(row[1:]) for row in rows]
+            place |= {"at": page[-1].received_at, "after": rows[-1][0]}
+            yield page
 
     def owed(self) -> list[Owed]:
         """What each destination is owed; one that is owed nothing is left out."""
@@ -164,10 +148,16 @@ class SqliteQuestions:
         with self._lock:
             self._reader.close()
 
+    def _listing(self, which: Filter) -> Listing:
+        listing = Listing(which)
+        question = listing.state_count()
+        if question is not None:
+            listing.few = self._ask(question, [], listing.values, "")[0][0] < MANY
+        return listing
+
     def _ask(self, select: str, conditions: list[str], values: Mapping[str, object], end: str) -> list[tuple[Any, ...]]:
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         with self._lock, told(self.path):
-            return list(self._reader.execute(f"{select} {where} {end}", dict(values)))
+            return list(self._reader.execute(f"{select} {where(conditions)} {end}", dict(values)))
 
 
 def circuit_of(failures: int, open_since: int | None, probe_at: int | None, answered_at: int | None) -> Circuit:
@@ -204,29 +194,6 @@ def told(path: Path) -> Iterator[None]:
         raise JournalUnusable(f"{path}: this is not an SQLite database; name another file") from None
     except apsw.Error as error:
         raise JournalUnavailable(f"{path}: the journal cannot be read: {error}") from error
-
-
-def _conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
-    rules = {
-        "e.type = :type": which.type,
-        "e.received_at >= :since": which.since,
-        "e.received_at < :until": which.until,
-        "e.id IN (SELECT id FROM events WHERE kit_code = :kit UNION ALL "
-        "SELECT event FROM event_kits WHERE kit_code = :kit)": which.kit,
-    }
-    values = {"type": which.type, "since": which.since, "until": which.until, "kit": which.kit}
-    more = {"destination": which.destination, "state": which.state, "limit": which.limit}
-    return [condition for condition, value in rules.items() if value is not None], {**values, **more}
-
-
-def _event_conditions(which: Filter) -> tuple[list[str], dict[str, object]]:
-    conditions, values = _conditions(which)
-    if which.destination is not None or which.state is not None:
-        inner = ["d.event = e.id"]
-        inner += ["d.destination = :destination"] if which.destination is not None else []
-        inner += ["d.state = :state"] if which.state is not None else []
-        conditions.append(f"EXISTS (SELECT 1 FROM deliveries d WHERE {' AND '.join(inner)})")  # noqa: S608 (bound)
-    return conditions, values
 
 
 def _event_row(row: tuple[Any, ...]) -> EventRow:

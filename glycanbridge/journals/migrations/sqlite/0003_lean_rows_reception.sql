@@ -69,4 +69,5 @@ CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE state 
 CREATE INDEX deliveries_waiting ON deliveries (destination, id) WHERE state = 'pending' AND due_at IS NULL;
 CREATE INDEX deliveries_running ON deliveries (destination, due_at, id) WHERE state = 'running';
 CREATE INDEX deliveries_dead ON deliveries (destination, id) WHERE state = 'dead';
+CREATE INDEX deliveries_delivered ON deliveries (destination, id) WHERE state = 'delivered';
 CREATE INDEX deliveries_letters ON deliveries (id) WHERE letter = 'owed';
