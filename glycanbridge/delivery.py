@@ -159,6 +159,9 @@ LONGEST_RETRY_AFTER_S = 3600.0
 """How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
 
 
+_DELIVER = Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
+
+
 def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds_unknown: bool = False) -> Settlement:
     """The settlement of a running delivery whose attempt ended in `outcome`.
 
@@ -167,7 +170,7 @@ def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds
     waits for a person.
     """
     if outcome.result is Result.DELIVERED:
-        return Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
+        return _DELIVER
     if outcome.result is Result.UNKNOWN and holds_unknown:
         return Settlement(state=TRANSITIONS[State.RUNNING, "hold"])
     if outcome.result is Result.PERMANENT or wait_s is None:

@@ -12,7 +12,7 @@ from typing import Any
 from glycanbridge.attempt import Attempts
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.circuit import Brake
-from glycanbridge.delivery import Claim, Outcome, Settlement, settle
+from glycanbridge.delivery import Claim, Outcome, Result, Settlement, settle
 from glycanbridge.errors import PluginError, Problem, without_text
 from glycanbridge.events import EVENT_TYPES, Event
 from glycanbridge.journal import Terms
@@ -89,7 +89,8 @@ class Destination:
 
     def settlement(self, claim: Claim, outcome: Outcome) -> Settlement:
         """What follows for a delivery from the outcome of its attempt."""
-        wait_s = self._schedule.wait_s(claim.step, again=not claim.counts)
+        delivered = outcome.result is Result.DELIVERED
+        wait_s = None if delivered else self._schedule.wait_s(claim.step, again=not claim.counts)
         return settle(outcome, wait_s, counts=claim.counts, holds_unknown=self.terms.holds_unknown)
 
     def attempts(self) -> Attempts:

@@ -32,26 +32,47 @@ def with_tries(call: Callable[[], T], *, tries: int, sleep: Callable[[float], No
     Raises what the last try raised: at once for `PermanentError`, for a `TemporaryError` with `retry_after_s` (the far
     side knows better), and for whatever is not an `Exception`, such as `SystemExit`.
     """
-    retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(tries),
-        wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.1),
-        retry=tenacity.retry_if_exception(_worth_another_try),
-        sleep=sleep,
-        reraise=True,
-    )
-    return retrying(call)
+
+    def retrying() -> tenacity.Retrying:
+        return tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(tries),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=2, jitter=0.1),
+            retry=tenacity.retry_if_exception(_worth_another_try),
+            sleep=sleep,
+            reraise=True,
+        )
+
+    return _plainly_first(call, retrying)
 
 
 def insist(call: Callable[[], T], *, on: type[Exception], until: threading.Event, every_s: float = 1.0) -> T:
     """What `call` returns, called again every `every_s` while it raises `on`; that comes out once `until` is set."""
-    retrying = tenacity.Retrying(
-        stop=tenacity.stop_when_event_set(until),
-        wait=tenacity.wait_fixed(every_s),
-        sleep=tenacity.sleep_using_event(until),
-        retry=tenacity.retry_if_exception_type(on),
-        reraise=True,
-    )
-    return retrying(call)
+
+    def retrying() -> tenacity.Retrying:
+        return tenacity.Retrying(
+            stop=tenacity.stop_when_event_set(until),
+            wait=tenacity.wait_fixed(every_s),
+            sleep=tenacity.sleep_using_event(until),
+            retry=tenacity.retry_if_exception_type(on),
+            reraise=True,
+        )
+
+    return _plainly_first(call, retrying)
+
+
+def _plainly_first(call: Callable[[], T], retrying: Callable[[], tenacity.Retrying]) -> T:
+    """What `call` returns. Only if it fails is it tenacity's, which costs more than all else about a delivery."""
+    try:
+        return call()
+    except BaseException as error:
+        failed = iter([error])
+
+    def first_fail_as_before() -> T:
+        for error in failed:
+            raise error
+        return call()
+
+    return retrying()(first_fail_as_before)
 
 
 def growing_wait_s(number: int, *, first_s: float, longest_s: float) -> float:

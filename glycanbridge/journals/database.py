@@ -50,9 +50,9 @@ class Database:
         """Run one statement."""
         return self.connection.execute(sql, values)
 
-    def executemany(self, sql: str, rows: Iterable[Values]) -> None:
-        """Run one statement for each of `rows`."""
-        self.connection.executemany(sql, rows)
+    def executemany(self, sql: str, rows: Iterable[Values]) -> apsw.Cursor:
+        """Run one statement for each of `rows`; if it returns something, it is run as that is read."""
+        return self.connection.executemany(sql, rows)
 
     def changes(self) -> int:
         """How many rows the last statement changed."""

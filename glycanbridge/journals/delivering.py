@@ -7,12 +7,12 @@ nothing. Runs in the writer's thread, in transactions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, replace
 from datetime import timedelta
 
 from glycanbridge.circuit import Circuit
-from glycanbridge.delivery import Claim, Delivery, Ended, Result, State
+from glycanbridge.delivery import Claim, Delivery, Ended, State
 from glycanbridge.journal import Terms
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.order import Order
@@ -47,11 +47,10 @@ WHERE id = :row
 """
 _SETTLE = """
 UPDATE deliveries
-SET state = :state, due_at = :due_at, held = :held, step = step - :uncounted, finished_at = :finished_at,
-    letter = :letter, claimed_at = NULL, lease_owner = NULL,
-    last_error = coalesce(:error, last_error), receipt = coalesce(:receipt, receipt)
-WHERE id = :row AND state = 'running' AND attempt = :attempt
-RETURNING ordered
+SET state = ?, due_at = ?, held = ?, step = step - ?, finished_at = ?, letter = ?, claimed_at = NULL,
+    lease_owner = NULL, last_error = coalesce(?, last_error), receipt = coalesce(?, receipt)
+WHERE id = ? AND state = 'running' AND attempt = ?
+RETURNING id, attempt, ordered
 """
 _RELEASE = """
 UPDATE deliveries SET state = 'pending', due_at = was_due_at, attempt = attempt - 1, step = step - 1, claimed_at = NULL,
@@ -133,33 +132,21 @@ class Delivering:
             claims.append((Claim(delivery=delivery, row=row, step=step + 1, **told), digest))
         return claims
 
-    def settle(self, ended: Ended, terms: Terms) -> bool:
-        """See `Journal.settle`."""
-        claim, outcome, settlement = ended.claim, ended.outcome, ended.settlement
-        now, attempt = self._timekeeper.now, claim.delivery.attempt
-        waits = settlement.state is State.PENDING
-        values = {
-            "state": settlement.state,
-            "due_at": now + int(settlement.wait_s * 1000) if settlement.wait_s is not None else None,
-            "held": waits and settlement.wait_s is None,
-            "uncounted": not settlement.counts,
-            "finished_at": None if waits else now,
-            "letter": _letter(ended),
-            "error": outcome.error,
-            "receipt": outcome.receipt,
-            "row": claim.row,
-            "attempt": attempt,
-        }
-        ordered = self._database.execute(_SETTLE, values).get
-        if ordered is None:
-            return bool(self._database.execute(_ENDED, (claim.row, attempt)).get == outcome.result)
-        told = (now - ended.took_ms, ended.took_ms, outcome.result, outcome.error, outcome.receipt)
-        self._database.execute(_INSERT_ATTEMPT, (claim.row, attempt, *told))
-        if ordered:
-            (self._order.put_back if waits else self._order.settled)(claim.row, now)
-            self._due.add(claim.delivery.destination)
-        self._look_at(claim, outcome.result, terms)
-        return True
+    def settle(self, ended: Sequence[Ended], terms: Terms) -> list[bool]:
+        """See `Journal.settle`. Each kind of row is written for all of them at once: that is what a delivery costs."""
+        now = self._timekeeper.now
+        settled = self._database.executemany(_SETTLE, [_settled(each, now) for each in ended])
+        ordered = {(row, attempt): bool(is_ordered) for row, attempt, is_ordered in settled}
+        kept = [each for each in ended if _token(each) in ordered]
+        self._database.executemany(_INSERT_ATTEMPT, [_attempt(each, now) for each in kept])
+        for each in kept:
+            if ordered[_token(each)]:
+                waits = each.settlement.state is State.PENDING
+                (self._order.put_back if waits else self._order.settled)(each.claim.row, now)
+                self._due.add(each.claim.delivery.destination)
+        for name in {each.claim.delivery.destination for each in kept}:
+            self._look_at(name, [each for each in kept if each.claim.delivery.destination == name], terms)
+        return [_token(each) in ordered or self._settled_before(each) for each in ended]
 
     def release(self, claims: Iterable[Claim]) -> None:
         """See `Journal.release`."""
@@ -229,24 +216,59 @@ class Delivering:
     def _was_cut_off(self, row: int, attempt: int) -> bool:
         return bool(self._database.execute(_WAS_CUT_OFF, (row, attempt)).get)
 
-    def _look_at(self, claim: Claim, result: Result, terms: Terms) -> None:
-        """Let the destination's circuit know how the attempt ended."""
-        name = claim.delivery.destination
-        _, before = self._standing(name)
-        now = self._timekeeper.now
-        if result.failed and claim.probe and claim.counts:  # its own fault: others have got through meanwhile
-            after = replace(before, probe_at=before.open_since and now)
-        else:
-            after = before.after(result, brake=terms.brake, probe=claim.probe, now=now)
-        if after != before:
-            self._keep(name, after)
-            self._due.add(name)
-        if (before.open_since is None) != (after.open_since is None):
-            back, away = "the destination answers again", "the destination is left alone, it failed again and again"
-            log.warning(back if after.open_since is None else away, extra={"destination": name})
+    def _settled_before(self, ended: Ended) -> bool:
+        """Whether it is told a second time: its commit was not seen."""
+        outcome = self._database.execute(_ENDED, _token(ended)).get
+        return bool(outcome == ended.outcome.result)
+
+    def _look_at(self, destination: str, ended: Iterable[Ended], terms: Terms) -> None:
+        """Let the destination's circuit know how its attempts ended."""
+        _, first = self._standing(destination)
+        before, now = first, self._timekeeper.now
+        for each in ended:
+            claim, result = each.claim, each.outcome.result
+            if result.failed and claim.probe and claim.counts:  # its own fault: others have got through meanwhile
+                after = replace(before, probe_at=before.open_since and now)
+            else:
+                after = before.after(result, brake=terms.brake, probe=claim.probe, now=now)
+            if (before.open_since is None) != (after.open_since is None):
+                back, away = "the destination answers again", "the destination is left alone, it failed again and again"
+                log.warning(back if after.open_since is None else away, extra={"destination": destination})
+            before = after
+        if before != first:
+            self._keep(destination, before)
+            self._due.add(destination)
 
     def _keep(self, destination: str, circuit: Circuit) -> None:
         self._database.execute(_KEEP_CIRCUIT, (destination, *astuple(circuit)))
+
+
+def _token(ended: Ended) -> tuple[int, int]:
+    """The claim that an attempt was made under, as the journal names it."""
+    return ended.claim.row, ended.claim.delivery.attempt
+
+
+def _settled(ended: Ended, now: int) -> tuple[object, ...]:
+    """The values of `_SETTLE`."""
+    outcome, settlement = ended.outcome, ended.settlement
+    waits, wait_s = settlement.state is State.PENDING, settlement.wait_s
+    return (
+        settlement.state,
+        None if wait_s is None else now + int(wait_s * 1000),
+        waits and wait_s is None,
+        not settlement.counts,
+        None if waits else now,
+        _letter(ended),
+        outcome.error,
+        outcome.receipt,
+        *_token(ended),
+    )
+
+
+def _attempt(ended: Ended, now: int) -> tuple[object, ...]:
+    """The values of `_INSERT_ATTEMPT`."""
+    outcome, took_ms = ended.outcome, ended.took_ms
+    return *_token(ended), now - took_ms, took_ms, outcome.result, outcome.error, outcome.receipt
 
 
 def _letter(ended: Ended) -> str | None:

@@ -107,7 +107,7 @@ class SqliteJournal(SqliteQuestions):
 
     def settle(self, ended: Sequence[Ended], *, terms: Terms) -> list[bool]:
         """Journal attempts that end now, in one commit."""
-        kept = self._writer.run(lambda: [self._delivering.settle(each, terms) for each in ended])
+        kept = self._writer.run(lambda: self._delivering.settle(ended, terms))
         self.let_go([each.claim for each in ended])
         return kept
 
