@@ -12,6 +12,7 @@ from glycanbridge.delivery import Claim, Delivery, Ended, Outcome, State
 from glycanbridge.destinations import Destination, Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, ParseError
 from glycanbridge.events import event_id, parse
+from glycanbridge.hosts import Made
 from glycanbridge.journal import Journal, NewEvent
 from glycanbridge.lanes import Lane
 from glycanbridge.retry import insist
@@ -60,29 +61,26 @@ class Bridge:
 
         A batch is claimed in one commit and settled in one. A failure ends it, and the rest is put back.
         """
-        destination, ended = lane.destination, list[Ended]()
+        destination = lane.destination
         claims = self.journal.claim(destination.name, limit=lane.batch, terms=destination.terms)
         try:
-            for claim in claims:
-                ended.append(self._attempt(lane, claim))
-                if lane.ends_batch(ended[-1].outcome):
-                    break
+            ended = [self._ended(destination, claim, made) for claim, made in lane.deliver(claims)]
             # An outcome that is not written down is an attempt made twice: insist, until we are told to stop.
             settle = partial(self.journal.settle, ended, terms=destination.terms)
             kept = insist(settle, on=JournalUnavailable, until=lane.stopping)
-            self.journal.release(claims[len(ended) :])
+            begun = {each.claim.row for each in ended}
+            self.journal.release([each for each in claims if each.row not in begun])
             for each, is_kept in zip(ended, kept, strict=True):
                 self._settled(each, kept=is_kept)
         finally:
             self.journal.let_go(claims)
         return bool(claims)
 
-    def _attempt(self, lane: Lane, claim: Claim) -> Ended:
-        """Make one attempt; the dead letter of one that dies of it is there before the journal knows."""
-        outcome = lane.deliver(claim)
-        settlement = lane.destination.settlement(claim, outcome)
-        letter = settlement.state is State.DEAD and self._bury(lane.destination, claim.delivery, outcome)
-        took_ms = int(lane.took_s * 1000)
+    def _ended(self, destination: Destination, claim: Claim, made: Made) -> Ended:
+        """What follows from an attempt; the dead letter of one that dies of it is there before the journal knows."""
+        outcome, took_ms = made.outcome, int(made.took_s * 1000)
+        settlement = destination.settlement(claim, outcome)
+        letter = settlement.state is State.DEAD and self._bury(destination, claim.delivery, outcome)
         return Ended(claim=claim, outcome=outcome, settlement=settlement, took_ms=took_ms, letter=letter)
 
     def _settled(self, ended: Ended, *, kept: bool) -> None:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from glycanbridge.attempt import Attempts
 from glycanbridge.delivery import Claim, Delivery, Outcome, Result
 from glycanbridge.destinations import Destination
-from glycanbridge.hosts import CLOSE_S, Host
+from glycanbridge.hosts import BATCH_S, CLOSE_S, Host, Made
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan
 from glycanbridge.hosts.process import ProcessHost
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 64
 """What a crash can cut off, and so repeat, for each lane."""
-BATCH_S = 0.1
+EXPECTED_S = BATCH_S / 2
 """A batch is as large as can be delivered in this time: a fast destination costs few disk syncs, and what a slow one
 is owed is left for the other lanes."""
 
@@ -39,41 +38,33 @@ class Lane:
         number: int,
         stopping: threading.Event,
         leave: Callable[[], None] = lambda: None,
-        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`leave` is called when it is closed; `seconds` tells how long attempts take."""
+        """`leave` is called when it is closed."""
         self.destination = destination
         self.host = host
         self.name = f"lane-{destination.name}-{number}"
         self.stopping = stopping
         """Set when the bridge stops: begin nothing new."""
-        self.took_s = 0.0
-        """How long the last attempt took."""
         self._leave = leave
-        self._seconds = seconds
         self._room = 1.0
 
     @property
     def batch(self) -> int:
         """How many deliveries to claim. One at a time, if a crash must put no others in doubt."""
-        terms = self.destination.terms
-        return 1 if terms.holds_unknown or terms.unknown_counts else int(self._room)
+        return 1 if self.destination.terms.holds_unknown else int(self._room)
 
-    def deliver(self, claim: Claim) -> Outcome:
-        """Make one attempt; whatever the plugin does, it ends in an outcome, and in time."""
-        started = self._seconds()
-        outcome = self._refused(claim) or self.host.deliver(claim.delivery)
-        self.took_s = self._seconds() - started
-        fits = BATCH_S / max(self.took_s, BATCH_S / LARGEST_BATCH)
-        self._room = 1.0 if outcome.result.failed else max(1.0, min(2 * self._room, fits))
-        return outcome
+    def deliver(self, claims: Sequence[Claim]) -> list[tuple[Claim, Made]]:
+        """Make attempts in turn; whatever the plugin does, each ends in an outcome, and in time.
 
-    def ends_batch(self, outcome: Outcome) -> bool:
-        """Whether the rest of the batch is to be put back, after an attempt that ended in `outcome`.
-
-        Also when the destination has become slow: outcomes would wait for the others, and other lanes for the rest.
+        A failure ends the turn. What is missing in the end was not begun, and is to be put back.
         """
-        return outcome.result.failed or self.took_s > BATCH_S or self.stopping.is_set()
+        refused = [(claim, Made(outcome, 0.0)) for claim in claims if (outcome := self._refused(claim)) is not None]
+        others = [claim for claim in claims if self._refused(claim) is None] if refused else claims
+        made = self.host.deliver([claim.delivery for claim in others]) if others else []
+        for each in made:
+            fits = EXPECTED_S / max(each.took_s, EXPECTED_S / LARGEST_BATCH)
+            self._room = 1.0 if each.outcome.result.failed else max(1.0, min(2 * self._room, fits))
+        return [*refused, *zip(others, made, strict=False)]
 
     def _refused(self, claim: Claim) -> Outcome | None:
         """Why the plugin is not even called, if so."""
@@ -144,7 +135,9 @@ def open_lanes(destination: Destination, *, forks: Forks, stopping: threading.Ev
         shared, left_behind = SharedPlugin(destination), LeftBehind()
 
         def lane(number: int) -> Lane:
-            host = ThreadHost(call=shared.deliver, timeout_s=settings.timeout_s, left_behind=left_behind)
+            host = ThreadHost(
+                call=shared.deliver, timeout_s=settings.timeout_s, left_behind=left_behind, stopping=stopping
+            )
             return Lane(destination, host, number=number, stopping=stopping, leave=shared.leave)
 
     return [lane(number) for number in range(1, settings.lanes + 1)]

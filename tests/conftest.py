@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from serving import RECORDER, SECRET, Serving, install_plugin, served
 from glycanbridge import hookimpl
 from glycanbridge.bridge import Bridge
 from glycanbridge.dead_letters import DeadLetters
+from glycanbridge.delivery import Delivery
 from glycanbridge.destinations import Destination, Destinations
+from glycanbridge.hosts import Made, Turn
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.lanes import Lane
 from glycanbridge.plugins import Plugin
@@ -80,10 +84,19 @@ def make_destination(name: str, taker: object, *, schedule_s=(5, 60), tries=1, *
 class DirectHost:
     """Calls the plugin in the lane's own thread: for tests that are about something else."""
 
-    def __init__(self, destination: Destination) -> None:
-        attempts = destination.attempts()
-        self.deliver = attempts.deliver
-        self.close = attempts.close
+    def __init__(self, destination: Destination, seconds: Callable[[], float]) -> None:
+        self._attempts = destination.attempts()
+        self._seconds = seconds
+        self.stopping = threading.Event()
+        self.close = self._attempts.close
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> list[Made]:
+        turn, made = Turn(seconds=self._seconds), []
+        for each in deliveries:
+            made.append(turn.make(self._attempts.deliver, each))
+            if turn.over or self.stopping.is_set():
+                break
+        return made
 
     def start(self) -> str | None:
         return None
@@ -92,9 +105,10 @@ class DirectHost:
         return None
 
 
-def make_lane(destination: Destination, **more) -> Lane:
-    """The only lane of a destination."""
-    return Lane(destination, DirectHost(destination), number=1, stopping=threading.Event(), **more)
+def make_lane(destination: Destination, seconds: Callable[[], float] = time.monotonic) -> Lane:
+    """The only lane of a destination; `seconds` tells how long its attempts take."""
+    host = DirectHost(destination, seconds)
+    return Lane(destination, host, number=1, stopping=host.stopping)
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ import pytest
 from conftest import HandClock
 from serving import delivery, install_plugin, sample, until
 
-from glycanbridge.delivery import Outcome, Result
+from glycanbridge.delivery import Delivery, Outcome, Result
 from glycanbridge.errors import HostStopped
 from glycanbridge.hosts.forks import Forks
-from glycanbridge.hosts.messages import HostPlan, outcome_of
+from glycanbridge.hosts.messages import HostPlan, made_of
 from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S, Lines
 from glycanbridge.hosts.process import ProcessHost
 
@@ -132,12 +132,18 @@ def hosts(tmp_path, monkeypatch):
             os.kill(int(pid), signal.SIGKILL)
 
 
+def deliver(host: ProcessHost, handed: Delivery) -> Outcome:
+    """One attempt."""
+    ((outcome, _),) = host.deliver([handed])
+    return outcome
+
+
 def do(host: ProcessHost, deed: str = "", *, timeout_s: float | None = None) -> Outcome:
     """One attempt that does `deed`; with `timeout_s`, in a process that is there already, so that only it counts."""
     if timeout_s is not None:
         assert do(host).result is Result.DELIVERED
         host._timeout_s = timeout_s
-    outcome = host.deliver(delivery(event_id=deed))
+    outcome = deliver(host, delivery(event_id=deed))
     host._timeout_s = 60.0
     return outcome
 
@@ -164,7 +170,7 @@ def test_the_plugin_gets_the_delivery_as_it_is(hosts):
     """The body to the byte: it is what GlycanAge signed."""
     handed = delivery(sample(note="naïve \u2028 " * 100_000), event_id="receipt = repr((delivery, len(delivery.body)))")
 
-    assert hosts().deliver(handed).receipt == repr((handed, len(handed.body)))
+    assert deliver(hosts(), handed).receipt == repr((handed, len(handed.body)))
 
 
 @pytest.mark.parametrize(
@@ -435,7 +441,7 @@ def test_half_an_answer_is_waited_for_no_longer_than_a_whole_one(hosts):
 
 def test_an_outcome_from_elsewhere_is_text_that_every_journal_can_keep():
     """Lone surrogates come through JSON."""
-    assert outcome_of(json.loads('{"result": "delivered", "receipt": "\\udcff"}')).receipt == "?"
+    assert made_of(json.loads('{"result": "delivered", "receipt": "\\udcff"}')).outcome.receipt == "?"
 
 
 @pytest.mark.parametrize(
@@ -460,7 +466,7 @@ def test_a_plugin_that_cannot_be_made_is_tried_again_with_the_next_attempt(hosts
 
 def test_a_plugin_that_hangs_while_it_is_made_is_ended(hosts):
     """It has its own time for that, so that a short time limit is no trap; nothing was handed to it."""
-    outcome = hosts(start_s=0.5, deed=FOREVER).deliver(delivery())
+    outcome = deliver(hosts(start_s=0.5, deed=FOREVER), delivery())
 
     assert outcome == Outcome(result=Result.TEMPORARY, error="not ready within 0.5 s: the plugin's process was ended")
 
@@ -594,7 +600,7 @@ with open("main", "a") as file:
     file.write("run\\n")
 plan = HostPlan(destination="a", plugin="doer", settings={{"folder": ".", "key": "geheim"}}, folder=Path(), tries=1)
 host = ProcessHost(plan=plan, timeout_s=60, forks=Forks())
-lane = threading.Thread(target=host.deliver, args=(delivery(event_id={deed!r}),), daemon=True)
+lane = threading.Thread(target=host.deliver, args=([delivery(event_id={deed!r})],), daemon=True)
 lane.start()
 print("listening", flush=True)
 until(Path(sys.argv[1]).exists)
@@ -750,7 +756,7 @@ def test_what_becomes_of_an_attempt_that_the_bridge_itself_has_ended_is_no_outco
 
     def attempt():
         with pytest.raises(HostStopped):
-            host.deliver(delivery(event_id=WAIT_FOR_GO))
+            deliver(host, delivery(event_id=WAIT_FOR_GO))
         raised.append(True)
 
     thread = threading.Thread(target=attempt)

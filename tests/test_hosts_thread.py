@@ -7,7 +7,7 @@ import threading
 import pytest
 from serving import delivery, until
 
-from glycanbridge.delivery import Outcome, Result
+from glycanbridge.delivery import Delivery, Outcome, Result
 from glycanbridge.hosts.thread import MOST_LEFT_BEHIND, LeftBehind, ThreadHost
 
 
@@ -17,11 +17,14 @@ class Thread:
     def __init__(self, timeout_s: float = 0.05) -> None:
         self.gate = threading.Event()
         self.left_behind = LeftBehind()
+        self.stopping = threading.Event()
         self.threads = []
         self.timeout_s = timeout_s
 
     def host(self) -> ThreadHost:
-        return ThreadHost(call=self.call, timeout_s=self.timeout_s, left_behind=self.left_behind)
+        return ThreadHost(
+            call=self.call, timeout_s=self.timeout_s, left_behind=self.left_behind, stopping=self.stopping
+        )
 
     def call(self, delivery) -> Outcome:
         self.threads.append(threading.current_thread())
@@ -30,6 +33,12 @@ class Thread:
         if delivery.event_id == "raise":
             raise SystemExit("KIT001234")
         return Outcome(result=Result.DELIVERED, receipt=delivery.event_id)
+
+
+def deliver(host: ThreadHost, handed: Delivery) -> Outcome:
+    """One attempt."""
+    ((outcome, _),) = host.deliver([handed])
+    return outcome
 
 
 @pytest.fixture
@@ -47,7 +56,7 @@ def test_a_thread_makes_one_attempt_after_another(thread):
     thread.timeout_s = 60
     host = thread.host()
 
-    outcomes = [host.deliver(delivery(event_id=each)) for each in ("one", "raise", "two")]
+    outcomes = [deliver(host, delivery(event_id=each)) for each in ("one", "raise", "two")]
     host.close()
 
     assert [each.receipt for each in outcomes] == ["one", None, "two"]
@@ -62,9 +71,9 @@ def test_an_attempt_that_hangs_in_a_thread_is_given_up_and_its_late_outcome_only
     """The next call has a new thread, and its own outcome."""
     host = thread.host()
 
-    given_up = host.deliver(delivery(event_id="hang"))
+    given_up = deliver(host, delivery(event_id="hang"))
     host._timeout_s = 60
-    following = host.deliver(delivery(event_id="two"))
+    following = deliver(host, delivery(event_id="two"))
 
     assert given_up.result is Result.UNKNOWN
     assert given_up.error == "no answer within 0.05 s: the thread is left behind"
@@ -73,7 +82,7 @@ def test_an_attempt_that_hangs_in_a_thread_is_given_up_and_its_late_outcome_only
     thread.gate.set()
     until(lambda: "has ended after all: delivered" in caplog.text)
     assert thread.left_behind.count() == 0
-    assert host.deliver(delivery(event_id="three")).receipt == "three"
+    assert deliver(host, delivery(event_id="three")).receipt == "three"
 
 
 def test_too_many_threads_that_hang_stop_the_destination_until_they_come_back(thread):
@@ -81,21 +90,21 @@ def test_too_many_threads_that_hang_stop_the_destination_until_they_come_back(th
     lanes = [thread.host(), thread.host()]
     for number in range(MOST_LEFT_BEHIND):
         assert lanes[number % 2].trouble() is None
-        lanes[number % 2].deliver(delivery(event_id="hang"))
+        deliver(lanes[number % 2], delivery(event_id="hang"))
 
     trouble = "8 attempts hang in threads that cannot be ended; mend the plugin, or use isolation: process"
     assert {each.trouble() for each in lanes} == {trouble}
-    assert lanes[0].deliver(delivery()) == Outcome(result=Result.TEMPORARY, error=trouble)
+    assert deliver(lanes[0], delivery()) == Outcome(result=Result.TEMPORARY, error=trouble)
     assert len(thread.threads) == MOST_LEFT_BEHIND
     thread.gate.set()
     until(lambda: lanes[0].trouble() is None)
-    assert thread.host().deliver(delivery()).result is Result.DELIVERED
+    assert deliver(thread.host(), delivery()).result is Result.DELIVERED
 
 
 def test_closing_waits_for_no_thread_that_hangs(thread):
     """It was left behind already."""
     host = thread.host()
-    host.deliver(delivery(event_id="hang"))
+    deliver(host, delivery(event_id="hang"))
 
     host.close()
 

@@ -12,9 +12,10 @@ from serving import SECRET, delivery, sample
 
 from glycanbridge import PermanentError, TemporaryError, hookimpl
 from glycanbridge.delivery import Claim, Result, State
+from glycanbridge.hosts import BATCH_S
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.journal import Filter
-from glycanbridge.lanes import BATCH_S, LARGEST_BATCH, open_lanes
+from glycanbridge.lanes import LARGEST_BATCH, open_lanes
 from glycanbridge.signature import sign
 
 
@@ -109,14 +110,15 @@ def test_one_whose_attempts_are_used_up_reaches_the_plugin_no_more(taker):
     """Its last attempt never came to an end: a plugin that kills the process would do it again at each start."""
     lane = make_lane(make_destination("a", taker, schedule_s=(5,)))
 
-    made, last, refused = (
-        lane.deliver(Claim(delivery=delivery(attempt=step), row=1, step=step, cut_off=cut_off))
-        for step, cut_off in ((2, True), (3, False), (3, True))
-    )
+    claims = [
+        Claim(delivery=delivery(attempt=step), row=row, step=step, cut_off=cut_off)
+        for row, (step, cut_off) in enumerate([(2, True), (3, True), (3, False)])
+    ]
+    outcomes = {claim.row: made.outcome for claim, made in lane.deliver(claims)}
 
-    assert (made.result, last.result, refused.result) == (Result.DELIVERED, Result.DELIVERED, Result.PERMANENT)
+    assert [outcomes[row].result for row in range(3)] == [Result.DELIVERED, Result.PERMANENT, Result.DELIVERED]
     assert len(taker.taken) == 2
-    assert "the last of 2 attempts did not come to an end" in refused.error
+    assert "the last of 2 attempts did not come to an end" in outcomes[1].error
 
 
 class Closing(Taker):
@@ -155,7 +157,7 @@ def test_lanes_in_threads_share_one_plugin_and_the_last_one_closes_it(shared):
     plugin.may_close.set()
 
     for lane in lanes:
-        lane.deliver(Claim(delivery=delivery(), row=1, step=1))
+        lane.deliver([Claim(delivery=delivery(), row=1, step=1)])
     closed = [(lane.close(), plugin.closed)[1] for lane in lanes]
 
     assert (plugin.made, len(plugin.taken), closed) == (1, 2, [0, 1])
@@ -165,7 +167,7 @@ def test_a_plugin_that_does_not_close_is_left_behind(shared, monkeypatch, caplog
     """The bridge must come to its own end."""
     monkeypatch.setattr("glycanbridge.lanes.CLOSE_S", 0.01)
     plugin, lanes = shared
-    lanes[0].deliver(Claim(delivery=delivery(), row=1, step=1))
+    lanes[0].deliver([Claim(delivery=delivery(), row=1, step=1)])
 
     for lane in lanes:
         lane.close()

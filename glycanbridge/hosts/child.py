@@ -14,7 +14,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from glycanbridge.hosts.messages import LARGEST_ANSWER_BYTES, receive, send
+from glycanbridge.hosts.messages import LARGEST_ANSWER_BYTES, Inbox, send
 
 REAPED_S = 1.0
 """How long a killed process may take to be gone, and its exit status to come."""
@@ -27,6 +27,7 @@ class Child:
         self._process = process
         self._pid = process.pid or 0
         self._talk = talk
+        self._answers = Inbox(talk, largest_bytes=LARGEST_ANSWER_BYTES)
         self._life = life
         self._lock = lock
         self._ending = Lock()
@@ -37,19 +38,24 @@ class Child:
         """Whether it has died; `False` also where that cannot be seen."""
         return bool(self._gone and wait(self._gone, 0))
 
-    def ask(self, told: Mapping[str, object], body: bytes = b"", *, deadline: float) -> dict[str, Any]:
-        """What it answers. Raises as `messages.send` and `messages.receive`, `EOFError` also if it has died."""
+    def tell(self, told: Mapping[str, object], body: bytes = b"", *, deadline: float) -> None:
+        """Send it a message. Raises as `messages.send`."""
         send(self._talk, told, body, deadline=deadline)
-        return self.answer(deadline=deadline)
 
     def answer(self, *, deadline: float) -> dict[str, Any]:
-        """What it says next. Something that it has started may hold its socket open, so its death is watched too."""
+        """What it says next. Raises as `messages.Inbox`, `TimeoutError` at the deadline, `EOFError` if it has died."""
+        while (message := self._answers.message()) is None:
+            self._await(deadline)
+            self._answers.fill()
+        return message[0]
+
+    def _await(self, deadline: float) -> None:
+        """Something that it has started may hold its socket open, so its death is watched too."""
         ready = wait([self._talk, *self._gone], max(0.0, deadline - monotonic()))
         if not ready:
             raise TimeoutError
         if self._talk not in ready and not wait([self._talk], 0):
             raise EOFError
-        return receive(self._talk, deadline=deadline, largest_bytes=LARGEST_ANSWER_BYTES)[0]
 
     def kill(self) -> None:
         """Kill it and all that it has started, from any thread; `end` is still to be called."""

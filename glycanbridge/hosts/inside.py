@@ -22,7 +22,8 @@ from typing import TextIO
 
 from glycanbridge.attempt import OUT_OF_MEMORY, Attempts
 from glycanbridge.errors import PluginError, without_text
-from glycanbridge.hosts.messages import HostPlan, delivery_of, receive, send, told_of_outcome
+from glycanbridge.hosts import Turn
+from glycanbridge.hosts.messages import HostPlan, Inbox, deliveries_of, send, told_of_made
 from glycanbridge.plugins import installed_plugins, usable_plugin
 
 if sys.platform != "win32":
@@ -57,13 +58,19 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
         send(talk, {"unusable": reason})
         return
     send(talk, {"ready": True})
+    inbox = Inbox(talk)
     while True:
-        told, body = receive(talk)
-        if "close" in told:
+        while (message := inbox.message()) is None:
+            inbox.fill()
+        if "close" in message[0]:
             attempts.close()
             return
-        outcome = attempts.deliver(delivery_of(told, body))
-        send(talk, told_of_outcome(outcome) | {"last": outcome is OUT_OF_MEMORY})
+        turn = Turn()
+        for delivery in deliveries_of(*message):
+            made = turn.make(attempts.deliver, delivery)
+            send(talk, told_of_made(made) | {"last": made.outcome is OUT_OF_MEMORY})
+            if turn.over:
+                break
 
 
 def _attempts(plan: HostPlan) -> Attempts:

@@ -9,7 +9,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +17,18 @@ from typing import Any
 
 from glycanbridge.attempt import LONGEST_TEXT, kept_text
 from glycanbridge.delivery import Delivery, Outcome, Result
+from glycanbridge.hosts import Made
 
 LARGEST_ANSWER_BYTES = 65_536
 """More than the longest text in JSON's longest spelling, `\\ud83d\\ude00` for each character."""
+LONGEST_S = 1e9
+"""Longer than any attempt takes, and what every journal can keep."""
 _SIZES = struct.Struct(">II")
+_CHUNK_BYTES = 65_536
+_OUTCOME = ("result", "receipt", "error", "retry_after_s")
+
+
+Message = tuple[dict[str, Any], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,59 +59,104 @@ def send(to: socket.socket, told: Mapping[str, object], body: bytes = b"", *, de
         raise EOFError from error
 
 
-def receive(
-    source: socket.socket, *, deadline: float | None = None, largest_bytes: int | None = None
-) -> tuple[dict[str, Any], bytes]:
-    """One message. Raises `EOFError`, `TimeoutError` at the deadline, `ValueError` if it is no message."""
-    text_bytes, body_bytes = _SIZES.unpack(_read(source, _SIZES.size, deadline))
-    if largest_bytes is not None and text_bytes + body_bytes > largest_bytes:
-        raise ValueError("too long")
-    text, body = _read(source, text_bytes, deadline), _read(source, body_bytes, deadline)
-    try:
-        told = json.loads(text.decode())
-    except RecursionError as error:
-        raise ValueError("too deep") from error
-    if not isinstance(told, dict):
-        raise ValueError("not an object")  # noqa: TRY004 (it is about what was sent)
-    return told, body
+class Inbox:
+    """What comes through a socket, as messages: many at a time, if whoever takes them out comes late."""
+
+    def __init__(self, source: socket.socket, *, largest_bytes: int | None = None) -> None:
+        self._source = source
+        self._largest_bytes = largest_bytes
+        self._data = b""
+        self._at = 0
+        self._missing_bytes = 0
+
+    def message(self) -> Message | None:
+        """The next one, if it has come. Raises `ValueError` if it is no message."""
+        start = self._at + _SIZES.size
+        if len(self._data) < start:
+            return None
+        text_bytes, body_bytes = _SIZES.unpack_from(self._data, self._at)
+        if self._largest_bytes is not None and text_bytes + body_bytes > self._largest_bytes:
+            raise ValueError("too long")
+        middle, end = start + text_bytes, start + text_bytes + body_bytes
+        self._missing_bytes = end - len(self._data)
+        if self._missing_bytes > 0:
+            return None
+        self._at = end
+        try:
+            told = json.loads(self._data[start:middle].decode())
+        except RecursionError as error:
+            raise ValueError("too deep") from error
+        if not isinstance(told, dict):
+            raise ValueError("not an object")  # noqa: TRY004 (it is about what was sent)
+        return told, self._data[middle:end]
+
+    def fill(self) -> None:
+        """Take what has come, or wait for it. Raises `EOFError` if nothing will come any more."""
+        try:
+            more = self._source.recv(max(_CHUNK_BYTES, self._missing_bytes))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise EOFError from error
+        if not more:
+            raise EOFError
+        self._data, self._at = self._data[self._at :] + more, 0
 
 
-def told_of_delivery(delivery: Delivery) -> dict[str, object]:
-    """A delivery without its body."""
-    return {
-        "id": delivery.id,
-        "event_id": delivery.event_id,
-        "event_type": delivery.event_type,
-        "destination": delivery.destination,
-        "attempt": delivery.attempt,
-        "received_at": delivery.received_at.isoformat(),
-    }
+def told_of_deliveries(deliveries: Sequence[Delivery]) -> Message:
+    """Deliveries as they are sent: what is known of each, and all bodies one behind the other."""
+    told = [
+        (
+            each.id,
+            each.event_id,
+            each.event_type,
+            each.destination,
+            each.attempt,
+            each.received_at.isoformat(),
+            len(each.body),
+        )
+        for each in deliveries
+    ]
+    return {"deliveries": told}, b"".join(each.body for each in deliveries)
 
 
-def delivery_of(told: dict[str, Any], body: bytes) -> Delivery:
-    """The delivery that was sent."""
-    return Delivery(**told | {"received_at": datetime.fromisoformat(told["received_at"]), "body": body})
+def deliveries_of(told: dict[str, Any], body: bytes) -> Iterator[Delivery]:
+    """The deliveries that were sent."""
+    start = 0
+    for delivery_id, event_id, event_type, destination, attempt, received_at, size_bytes in told["deliveries"]:
+        yield Delivery(
+            id=delivery_id,
+            event_id=event_id,
+            event_type=event_type,
+            destination=destination,
+            attempt=attempt,
+            received_at=datetime.fromisoformat(received_at),
+            body=body[start : start + size_bytes],
+        )
+        start += size_bytes
 
 
-def told_of_outcome(outcome: Outcome) -> dict[str, object]:
-    """An outcome as it is sent."""
-    return {
-        "result": outcome.result,
-        "receipt": outcome.receipt,
-        "error": outcome.error,
-        "retry_after_s": outcome.retry_after_s,
-    }
+def told_of_made(made: Made) -> dict[str, object]:
+    """An attempt as it is sent: what there is to say."""
+    told = {"took_s": made.took_s, **{name: getattr(made.outcome, name) for name in _OUTCOME}}
+    return {name: value for name, value in told.items() if value is not None}
 
 
-def outcome_of(told: dict[str, Any]) -> Outcome:
-    """The outcome that was sent. Raises `ValueError` unless it is one in every respect."""
-    result, wait_s = told.get("result"), told.get("retry_after_s")
+def made_of(told: dict[str, Any]) -> Made:
+    """The attempt that was sent. Raises `ValueError` unless it is one in every respect."""
+    result, wait_s, took_s = told.get("result"), told.get("retry_after_s"), told.get("took_s", 0.0)
     if result not in (Result.DELIVERED, Result.TEMPORARY, Result.PERMANENT):
         raise ValueError("no result")
-    if not (wait_s is None or (type(wait_s) in (int, float) and wait_s >= 0)):
+    if not (wait_s is None or _is_time(wait_s)):
         raise ValueError("no time to wait")
+    if not (_is_time(took_s) and took_s < LONGEST_S):
+        raise ValueError("no time that it took")
     receipt, error = _text(told.get("receipt")), _text(told.get("error"))
-    return Outcome(result=Result(result), receipt=receipt, error=error, retry_after_s=wait_s)
+    return Made(Outcome(result=Result(result), receipt=receipt, error=error, retry_after_s=wait_s), took_s)
+
+
+def _is_time(told: object) -> bool:
+    return type(told) in (int, float) and told >= 0  # type: ignore[operator]
 
 
 def _text(told: object) -> str | None:
@@ -112,23 +165,6 @@ def _text(told: object) -> str | None:
     if not isinstance(told, str) or len(told) > LONGEST_TEXT:
         raise ValueError("no text")
     return kept_text(told)
-
-
-def _read(source: socket.socket, size_bytes: int, deadline: float | None) -> bytes:
-    data = bytearray(size_bytes)
-    left = memoryview(data)
-    while left:
-        source.settimeout(_left_s(deadline))
-        try:
-            got_bytes = source.recv_into(left)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise EOFError from error
-        if not got_bytes:
-            raise EOFError
-        left = left[got_bytes:]
-    return bytes(data)
 
 
 def _left_s(deadline: float | None) -> float | None:

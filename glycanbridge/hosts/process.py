@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from threading import Lock
 from time import monotonic
 
 from glycanbridge.attempt import kept_text
 from glycanbridge.delivery import Delivery, Outcome, Result
 from glycanbridge.errors import HostStopped, without_text
-from glycanbridge.hosts import CLOSE_S
+from glycanbridge.hosts import CLOSE_S, Made, Turn
 from glycanbridge.hosts.child import Child
 from glycanbridge.hosts.forks import Forks
-from glycanbridge.hosts.messages import HostPlan, outcome_of, told_of_delivery
+from glycanbridge.hosts.messages import HostPlan, made_of, told_of_deliveries
 from glycanbridge.hosts.output import Lines
 
 log = logging.getLogger(__name__)
 
 START_S = 30.0
 """How long a plugin may take to be imported and made: no attempt is used up by it."""
+
+
+AHEAD_BYTES = 65_536
+"""What is handed over ahead must fit into the socket: whoever sends more would wait for an attempt to end."""
 
 
 class _NotReady(Exception):
@@ -47,8 +53,8 @@ class ProcessHost:
                 return kept_text(str(reason))
             return None
 
-    def deliver(self, delivery: Delivery) -> Outcome:
-        """Make one attempt; a process that hangs, dies or talks nonsense is ended, and the next call has a new one.
+    def deliver(self, deliveries: Sequence[Delivery]) -> list[Made]:
+        """Make attempts in turn; a process that hangs, dies or talks nonsense is ended, and the next has a new one.
 
         Raises `HostStopped` if the bridge has ended it, because it stops.
         """
@@ -56,20 +62,34 @@ class ProcessHost:
             try:
                 child = self._ready()
             except _NotReady as reason:
-                return Outcome(result=Result.TEMPORARY, error=kept_text(str(reason)))
-            deadline = monotonic() + self._timeout_s
+                return [Made(Outcome(result=Result.TEMPORARY, error=kept_text(str(reason))), 0.0)]
+            made, began = list[Made](), monotonic()
             try:
-                told = child.ask(told_of_delivery(delivery), delivery.body, deadline=deadline)
-                outcome = outcome_of(told)
-                if told.get("last"):
-                    self._end()
+                for each in self._made(child, deliveries):
+                    made.append(each)
+                    began = monotonic()
             except Exception as error:
                 if self._forks.closed:
                     raise HostStopped("the bridge stops") from error
-                return Outcome(
-                    result=Result.UNKNOWN, error=self._ended_by(error, f"no answer within {self._timeout_s:g} s")
-                )
-            return outcome
+                told = self._ended_by(error, f"no answer within {self._timeout_s:g} s")
+                # It makes them one by one and answers each: whatever is behind the first unanswered one was not begun.
+                made.append(Made(Outcome(result=Result.UNKNOWN, error=told), monotonic() - began))
+            return made
+
+    def _made(self, child: Child, deliveries: Sequence[Delivery]) -> Iterator[Made]:
+        """The attempts, as they are made. What is handed over ahead saves both sides the waiting for each other."""
+        turn, left = Turn(), list(deliveries)
+        while left and not turn.over:
+            ahead, left = _ahead(left)
+            child.tell(*told_of_deliveries(ahead), deadline=monotonic() + self._timeout_s)
+            for _ in ahead:
+                told = child.answer(deadline=monotonic() + self._timeout_s)
+                yield turn.counted(made_of(told))
+                if told.get("last"):
+                    self._end()
+                    return
+                if turn.over:
+                    break
 
     def close(self) -> None:
         """Let the plugin close, within `CLOSE_S`; then its process is ended, also in the middle of an attempt."""
@@ -110,7 +130,8 @@ class ProcessHost:
 
     def _close(self, child: Child, deadline: float) -> None:
         try:
-            child.ask({"close": True}, deadline=deadline)
+            child.tell({"close": True}, deadline=deadline)
+            child.answer(deadline=deadline)
         except TimeoutError:
             log.error("the plugin does not close; its process is ended", extra=self._where)  # noqa: TRY400 (no traceback)
         except (EOFError, ValueError):
@@ -136,3 +157,10 @@ class ProcessHost:
     def _end(self) -> str:
         child, self._child = self._child, None
         return child.end() if child is not None else "it could not be started"
+
+
+def _ahead(deliveries: list[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
+    """As many as may be handed over at once, and the others."""
+    sizes_bytes = accumulate(len(each.body) for each in deliveries)
+    fit = max(1, sum(size <= AHEAD_BYTES for size in sizes_bytes))
+    return deliveries[:fit], deliveries[fit:]

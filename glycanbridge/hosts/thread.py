@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 
 from glycanbridge.delivery import Delivery, Outcome, Result
 from glycanbridge.errors import without_text
-from glycanbridge.hosts import CLOSE_S
+from glycanbridge.hosts import CLOSE_S, Made, Turn
 
 log = logging.getLogger("glycanbridge.plugin")
 
@@ -34,77 +35,126 @@ class LeftBehind:
             return self._count
 
 
+class _Batch:
+    """Deliveries on their way through a caller's thread."""
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        self.deliveries = deliveries
+        self.made: list[Made] = []
+        self.ended = threading.Lock()
+        self.ended.acquire()
+        self._began = time.monotonic()
+        self._handing_over = threading.Lock()
+        self._left = self._is_last = False
+
+    def hangs(self, timeout_s: float) -> bool:
+        """Wait until it has ended; whether an attempt takes longer than `timeout_s`: then it is left."""
+        while not self.ended.acquire(timeout=max(0.0, self._began + timeout_s - time.monotonic())):
+            with self._handing_over:  # it may have come this very moment
+                self._left = not self._is_last and time.monotonic() >= self._began + timeout_s
+            if self._left:
+                return True
+        return False
+
+    def take(self, made: Made, *, is_last: bool) -> bool:
+        """Take an attempt that has been made; `False` if nobody waits for it any more."""
+        with self._handing_over:
+            if not self._left:
+                self.made.append(made)
+                self._began = time.monotonic()
+                self._is_last = is_last
+        return not self._left
+
+
 class _Caller:
     """One long-lived thread that makes calls, until one of them hangs."""
 
-    def __init__(self, call: Callable[[Delivery], Outcome], on_late: Callable[[Delivery, Outcome], None]) -> None:
+    def __init__(
+        self,
+        call: Callable[[Delivery], Outcome],
+        on_late: Callable[[Delivery, Outcome], None],
+        stopping: threading.Event,
+    ) -> None:
         self._call = call
         self._on_late = on_late
-        self._deliveries: SimpleQueue[Delivery | None] = SimpleQueue()
-        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
-        self._handing_over = threading.Lock()
-        self._left = False
+        self._stopping = stopping
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="host-thread", daemon=True)
         self._thread.start()
 
-    def deliver(self, delivery: Delivery, timeout_s: float) -> Outcome | None:
-        """The call's outcome; `None` if it took too long: then this caller is never used again."""
-        self._deliveries.put(delivery)
-        try:
-            return self._outcomes.get(timeout=timeout_s)
-        except Empty:
-            with self._handing_over:  # it may have come this very moment
-                self._left = self._outcomes.empty()
-                return None if self._left else self._outcomes.get()
+    def deliver(self, deliveries: Sequence[Delivery], timeout_s: float) -> tuple[list[Made], bool]:
+        """What was made in time, and whether the next one took too long: then this caller is never used again.
+
+        The whole batch is handed over at once: to hand each call to another thread costs more than most calls.
+        """
+        batch = _Batch(deliveries)
+        self._batches.put(batch)
+        hangs = batch.hangs(timeout_s)
+        return batch.made, hangs
 
     def close(self) -> None:
         """End the thread, or leave it."""
-        self._deliveries.put(None)
+        self._batches.put(None)
         self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        while (delivery := self._deliveries.get()) is not None:
-            try:
-                outcome = self._call(delivery)
-            except BaseException as error:  # a plugin's SystemExit must not end the thread
-                outcome = Outcome(result=Result.TEMPORARY, error=without_text(error))
-            with self._handing_over:
-                if not self._left:
-                    self._outcomes.put(outcome)
-                    continue
-            self._on_late(delivery, outcome)
-            return
+        while (batch := self._batches.get()) is not None:
+            turn = Turn()
+            for number, delivery in enumerate(batch.deliveries, 1):
+                made = turn.make(self._attempt, delivery)
+                is_last = turn.over or self._stopping.is_set() or number == len(batch.deliveries)
+                if not batch.take(made, is_last=is_last):
+                    self._on_late(delivery, made.outcome)
+                    return
+                if is_last:
+                    break
+            batch.ended.release()
+
+    def _attempt(self, delivery: Delivery) -> Outcome:
+        try:
+            return self._call(delivery)
+        except BaseException as error:  # a plugin's SystemExit must not end the thread
+            return Outcome(result=Result.TEMPORARY, error=without_text(error))
 
 
 class ThreadHost:
     """A host that calls `call` in a thread; `left_behind` is shared by the lanes of one destination."""
 
-    def __init__(self, *, call: Callable[[Delivery], Outcome], timeout_s: float, left_behind: LeftBehind) -> None:
+    def __init__(
+        self,
+        *,
+        call: Callable[[Delivery], Outcome],
+        timeout_s: float,
+        left_behind: LeftBehind,
+        stopping: threading.Event,
+    ) -> None:
+        """Once `stopping` is set, nothing new is begun."""
         self._call = call
         self._timeout_s = timeout_s
         self._left_behind = left_behind
+        self._stopping = stopping
         self._caller: _Caller | None = None
 
     def start(self) -> str | None:
         """There is nothing to get ready: a plugin that cannot be made is an attempt that fails."""
         return None
 
-    def deliver(self, delivery: Delivery) -> Outcome:
-        """Make one attempt; after `timeout_s` it is given up, and its thread is left behind."""
+    def deliver(self, deliveries: Sequence[Delivery]) -> list[Made]:
+        """Make attempts in turn; one is given up after `timeout_s`, and its thread is left behind."""
         trouble = self.trouble()
         if trouble is not None:
-            return Outcome(result=Result.TEMPORARY, error=trouble)
+            return [Made(Outcome(result=Result.TEMPORARY, error=trouble), 0.0)]
         try:
-            caller = self._caller = self._caller or _Caller(self._call, self._on_late)
+            caller = self._caller = self._caller or _Caller(self._call, self._on_late, self._stopping)
         except RuntimeError as error:  # the machine has no thread left
-            return Outcome(result=Result.TEMPORARY, error=f"no thread for the plugin: {error}")
-        outcome = caller.deliver(delivery, self._timeout_s)
-        if outcome is not None:
-            return outcome
+            return [Made(Outcome(result=Result.TEMPORARY, error=f"no thread for the plugin: {error}"), 0.0)]
+        made, hangs = caller.deliver(deliveries, self._timeout_s)
+        if not hangs:
+            return made
         self._caller = None
         self._left_behind.count(+1)
         told = f"no answer within {self._timeout_s:g} s: the thread is left behind"
-        return Outcome(result=Result.UNKNOWN, error=told)
+        return [*made, Made(Outcome(result=Result.UNKNOWN, error=told), self._timeout_s)]
 
     def close(self) -> None:
         """End the thread if it is idle; the plugin is closed by whoever made it."""
