@@ -6,8 +6,10 @@ gets there with due times in wall time, and by looking only where something may 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from glycanbridge.delivery import TRANSITIONS, Claim, Outcome, Settlement, State
 from glycanbridge.journal import NewEvent, Terms
@@ -29,6 +31,7 @@ class Expected:
     step: int = 0
     held: bool = False
     was_due_ms: int | None = None
+    claimed_ms: int | None = None
     attempts: list[tuple[int, str]] = field(default_factory=list)
     cut_off: set[int] = field(default_factory=set)
 
@@ -76,7 +79,11 @@ class Model:
         pending = self.of(destination, State.PENDING)
         due = [each for each in pending if each.due_ms is not None and each.due_ms <= self.now()]
         due = sorted(due, key=lambda each: (each.due_ms, each.number))[:limit]
+        if terms.unknown_counts:  # one that was cut off is claimed alone
+            before = list(takewhile(lambda each: each.attempt not in each.cut_off, due))
+            due = before or due[:1]
         for each in due:
+            each.claimed_ms = self.now()
             each.was_due_ms = each.due_ms
             each.move("claim", self.now() + int(terms.lease_s * 1000))
             each.attempt, each.step = each.attempt + 1, each.step + 1
@@ -84,7 +91,9 @@ class Model:
 
     def rescue(self, destination: str, terms: Terms) -> None:
         """Take what was left behind, and renew what is merely late."""
-        for each in self.of(destination, State.RUNNING):
+        running = self.of(destination, State.RUNNING)
+        together = Counter(each.claimed_ms for each in running if each.due_ms <= self.now())
+        for each in running:
             _, lease_ms = self.in_hand.get((each.id, each.attempt), (None, None))
             if each.due_ms > self.now():
                 continue
@@ -93,8 +102,10 @@ class Model:
                 continue
             each.attempts.append((each.attempt, "unknown"))
             each.cut_off.add(each.attempt)
-            wait_s = min(60, 2 ** min(each.step - 1, 6) - 1) if terms.unknown_counts else 0
-            each.step -= not terms.unknown_counts
+            was_alone = together[each.claimed_ms] == 1 or each.attempt - 1 in each.cut_off
+            counts = terms.unknown_counts and was_alone
+            wait_s = min(60, 2 ** min(each.step - 1, 6) - 1) if counts else 0
+            each.step -= not counts
             if terms.holds_unknown:
                 each.move("hold", held=True)
             else:

@@ -246,6 +246,50 @@ def test_a_plugin_that_kills_its_process_has_an_outcome_that_says_how(hosts, dee
     assert do(host).result is Result.DELIVERED
 
 
+def batch(*deeds: str) -> list[Delivery]:
+    """Deliveries that do these."""
+    return [delivery(event_id=deed) for deed in deeds]
+
+
+@pytest.mark.parametrize(
+    ("deed", "result"),
+    [
+        ("os._exit(7)", Result.UNKNOWN),
+        (FOREVER, Result.UNKNOWN),
+        ("raise TemporaryError('away')", Result.TEMPORARY),
+    ],
+)
+def test_a_failure_ends_a_batch_and_what_is_behind_it_was_never_begun(hosts, deed, result):
+    """It was in the process's hands already; only the one that it was at is in doubt."""
+    host = hosts(timeout_s=1.0)
+    host.start()
+
+    made = host.deliver(batch("", "", deed, "open('begun', 'w')", ""))
+
+    assert [each.outcome.result for each in made] == [Result.DELIVERED, Result.DELIVERED, result]
+    assert [each.outcome.result for each in host.deliver(batch("", ""))] == [Result.DELIVERED] * 2
+    assert not (hosts.folder / "begun").exists()
+
+
+def test_a_batch_that_takes_too_long_ends_before_its_last(hosts):
+    """Its outcomes would not be on the disk for as long, and other lanes would wait for the rest."""
+    host = hosts()
+    host.start()
+
+    made = host.deliver(batch("", "threading.Event().wait(0.11)", "", ""))
+
+    assert [each.outcome.result for each in made] == [Result.DELIVERED] * 2
+    assert 0 < made[0].took_s < made[1].took_s < 60
+
+
+def test_a_batch_of_large_bodies_is_handed_over_bit_by_bit(hosts):
+    """What does not fit into the socket would make the bridge wait in the middle of an attempt."""
+    large = sample(note="x" * 300_000)
+    handed = [delivery(large, event_id=f"receipt = '{number}'") for number in range(5)]
+
+    assert [each.outcome.receipt for each in hosts().deliver(handed)] == ["0", "1", "2", "3", "4"]
+
+
 @linux
 @pytest.mark.parametrize(
     "deed", ["while True: self.kept = (self.kept, bytes(1_000_000))", FILL_TO_THE_BRIM, "bytearray(10**12)"]
@@ -414,6 +458,8 @@ def framed(text: bytes, body: bytes = b"") -> bytes:
         (framed(b'{"result": "temporary", "error": "%s"}' % (b"x" * 4097)), "no text"),
         (framed(b'{"result": "temporary", "retry_after_s": NaN}'), "no time to wait"),
         (framed(b'{"result": "temporary", "retry_after_s": true}'), "no time to wait"),
+        (framed(b'{"result": "delivered", "took_s": -1}'), "no time that it took"),
+        (framed(b'{"result": "delivered", "took_s": Infinity}'), "no time that it took"),
     ],
 )
 def test_a_process_that_talks_nonsense_is_ended_for_it(hosts, sent, why):

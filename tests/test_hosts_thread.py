@@ -109,3 +109,25 @@ def test_closing_waits_for_no_thread_that_hangs(thread):
     host.close()
 
     assert thread.threads[0].is_alive()
+
+
+def test_a_batch_is_made_in_turn_and_one_that_hangs_leaves_the_rest_unbegun(thread, caplog):
+    """Also once it comes back: they have been put back, and are another batch's by then."""
+    host = thread.host()
+
+    made = host.deliver([delivery(event_id=each) for each in ("one", "two", "hang", "four")])
+
+    assert [each.outcome.result for each in made] == [Result.DELIVERED, Result.DELIVERED, Result.UNKNOWN]
+    assert len(thread.threads) == 3
+    thread.gate.set()
+    until(lambda: "has ended after all" in caplog.text)
+    thread.threads[0].join(20)
+    assert len(thread.threads) == 3
+
+
+def test_once_the_bridge_stops_no_other_of_the_batch_is_begun(thread):
+    """The one that runs comes to its end."""
+    thread.timeout_s = 60
+    thread.stopping.set()
+
+    assert len(thread.host().deliver([delivery(), delivery()])) == 1

@@ -311,6 +311,25 @@ def test_an_attempt_that_was_cut_off_counts_where_the_plugin_may_have_done_it(jo
     assert (steps, waits) == ([1, 2, 3, 4, 5, 6, 7, 8], [0, 1, 3, 7, 15, 31, 60, 60])
 
 
+def test_a_batch_that_was_cut_off_counts_for_nobody_and_each_of_it_is_then_claimed_alone(
+    journal, open_journal_again, clock
+):
+    """One of them may have ended the process, and its neighbours must not die of it: the next time it is known."""
+    terms, other = Terms(lease_s=1, unknown_counts=True), open_journal_again()
+    for number in range(4):
+        journal.record(new_event(timestamp=number))
+    journal.let_go(journal.claim("a", limit=3, terms=terms))
+    clock.turn(1)
+
+    claims = [other.claim("a", limit=9, terms=terms) for _ in range(4)]
+    told = [[(each.step, each.cut_off) for each in together] for together in claims]
+    assert told == [[(1, False)], [(1, True)], [(1, True)], [(1, True)]]
+
+    other.let_go([each for together in claims for each in together])
+    clock.turn(1)
+    assert journal.claim("a", limit=9, terms=terms)[0].step == 2
+
+
 def test_what_a_person_must_decide_about_waits_until_he_does(journal, open_journal_again, clock):
     """For a far side where a repeat hurts: nothing is claimed, and both answers are possible."""
     terms = Terms(lease_s=1, holds_unknown=True)

@@ -212,3 +212,29 @@ def test_an_attempt_that_a_stop_cannot_wait_for_is_made_again_and_has_lost_nothi
     with served(bridge):
         until(lambda: len(taken(bridge, "a")) == 1)
     assert bridge.rows("dead-letters", "list") == []
+
+
+def test_one_that_kills_the_bridge_from_a_thread_dies_of_it_and_what_was_claimed_with_it_does_not(bridge):
+    """The first time nobody knows which of a batch it was, and none has lost an attempt; then each goes alone."""
+    deed = "b'poison' in delivery.body and os._exit(9)"
+    bridge.configure({"a": wild(deed, isolation="thread", **ONE_ATTEMPT)})
+    bridge.start()
+    assert bridge.run("destinations", "pause", "a", "--reason", "to be many").returncode == 0
+    for number in range(20):
+        bridge.post(sample(timestamp=number, data={"reportId": "poison" if number == 5 else "r"}))
+
+    assert bridge.run("destinations", "resume", "a").returncode == 0
+    assert bridge.process.wait(20) == 9
+    cut_off = [row for row in bridge.rows("deliveries", "list") if row["state"] == "running"]
+    bridge.stop()
+    bridge.start()
+    assert bridge.process.wait(20) == 9
+    bridge.stop()
+    with served(bridge):
+        until(lambda: {row["state"] for row in bridge.rows("deliveries", "list")} == {"delivered", "dead"})
+
+    assert len(cut_off) > 1
+    rows = bridge.rows("deliveries", "list", "--until", "2100-01-01", "--limit", "100")
+    (dead,) = [row for row in rows if row["state"] == "dead"]
+    assert "the last of 2 attempts did not come to an end" in str(dead["last_error"])
+    assert len({line.split()[0] for line in taken(bridge, "a")}) == len(rows) - 1 == 19

@@ -7,9 +7,11 @@ nothing. Runs in the writer's thread, in transactions.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, replace
 from datetime import timedelta
+from typing import Any
 
 from glycanbridge.circuit import Circuit
 from glycanbridge.delivery import Claim, Delivery, Ended, State
@@ -24,6 +26,7 @@ LONGEST_RESCUE_WAIT_MS = 60_000
 
 CUT_OFF = "cut off: the process ended in the middle, and it is not known whether the destination has it"
 
+_Due = tuple[Any, ...]
 _DUE = """
 SELECT d.id, d.attempt, d.step, d.ordered, d.letter = 'written', e.event_id, e.type, e.received_at, e.body,
        e.digest
@@ -35,7 +38,10 @@ UPDATE deliveries SET state = 'running', attempt = attempt + 1, step = step + 1,
                       claimed_at = ?, lease_owner = ?
 WHERE id = ?
 """
-_EXPIRED = "SELECT id, step, ordered FROM deliveries WHERE destination = ? AND state = 'running' AND due_at <= ?"
+_EXPIRED = """
+SELECT id, attempt, step, ordered, claimed_at FROM deliveries
+WHERE destination = ? AND state = 'running' AND due_at <= ?
+"""
 _MINE = "SELECT id, step, ordered FROM deliveries WHERE id = ? AND state = 'running' AND attempt = ?"
 _CUT_OFF = """
 INSERT INTO attempts SELECT id, attempt, claimed_at, NULL, 'unknown', :error, NULL FROM deliveries WHERE id = :row
@@ -109,6 +115,8 @@ class Delivering:
             return []
         probe = circuit.open_since is not None
         due = list(self._database.execute(_DUE, (destination, now, min(limit, 1) if probe else limit)))
+        cut_off = {row for row, attempt, *_ in due if terms.unknown_counts and self._was_cut_off(row, attempt)}
+        due = _apart(due, cut_off)
         lease_end = now + int(terms.lease_s * 1000)
         self._database.executemany(_LEASE, [(lease_end, now, self._owner, row[0]) for row in due])
         if probe and due:  # nobody else probes meanwhile
@@ -127,8 +135,7 @@ class Delivering:
                 body=body,
             )
             counts = not probe or self._answered_since(row, attempt, circuit)
-            cut_off = attempt > 0 and terms.unknown_counts and self._was_cut_off(row, attempt)
-            told = {"probe": probe, "counts": counts, "has_letter": bool(has_letter), "cut_off": cut_off}
+            told = {"probe": probe, "counts": counts, "has_letter": bool(has_letter), "cut_off": row in cut_off}
             claims.append((Claim(delivery=delivery, row=row, step=step + 1, **told), digest))
         return claims
 
@@ -176,25 +183,28 @@ class Delivering:
         now = self._timekeeper.now
         expired = list(self._database.execute(_EXPIRED, (destination, now)))
         self.renew([mine[row] for row, *_ in expired if row in mine])  # we slept, and so did whoever renews
-        for row, step, ordered in expired:
+        together = Counter(claimed_at for *_, claimed_at in expired)
+        for row, attempt, step, ordered, claimed_at in expired:
             if row not in mine:
-                self._cut_off(row, step, ordered, terms)
+                # Of several that were claimed together nobody knows which it was; from now on each is claimed alone.
+                was_alone = together[claimed_at] == 1 or self._was_cut_off(row, attempt - 1)
+                self._cut_off(row, step, ordered, holds=terms.holds_unknown, counts=terms.unknown_counts and was_alone)
                 log.warning("an attempt was cut off", extra={"destination": destination, "held": terms.holds_unknown})
 
     def stop(self, mine: Iterable[tuple[Claim, Terms]]) -> None:
         """See `Journal.stop`."""
         for claim, terms in mine:
             for row, step, ordered in list(self._database.execute(_MINE, (claim.row, claim.delivery.attempt))):
-                self._cut_off(row, step, ordered, replace(terms, unknown_counts=False))
+                self._cut_off(row, step, ordered, holds=terms.holds_unknown, counts=False)
 
-    def _cut_off(self, row: int, step: int, ordered: int, terms: Terms) -> None:
+    def _cut_off(self, row: int, step: int, ordered: int, *, holds: bool, counts: bool) -> None:
         """Journal an attempt that nobody knows the end of, and make the delivery due again, or leave it to a person."""
         now = self._timekeeper.now
-        wait_ms = min(LONGEST_RESCUE_WAIT_MS, ((1 << min(step - 1, 6)) - 1) * 1000) if terms.unknown_counts else 0
+        wait_ms = min(LONGEST_RESCUE_WAIT_MS, ((1 << min(step - 1, 6)) - 1) * 1000) if counts else 0
         values = {
-            "due_at": None if terms.holds_unknown else now + wait_ms,
-            "held": terms.holds_unknown,
-            "uncounted": not terms.unknown_counts,
+            "due_at": None if holds else now + wait_ms,
+            "held": holds,
+            "uncounted": not counts,
             "error": CUT_OFF,
             "row": row,
         }
@@ -214,7 +224,7 @@ class Delivering:
         return began is not None and circuit.answered_at is not None and circuit.answered_at > began
 
     def _was_cut_off(self, row: int, attempt: int) -> bool:
-        return bool(self._database.execute(_WAS_CUT_OFF, (row, attempt)).get)
+        return attempt > 0 and bool(self._database.execute(_WAS_CUT_OFF, (row, attempt)).get)
 
     def _settled_before(self, ended: Ended) -> bool:
         """Whether it is told a second time: its commit was not seen."""
@@ -241,6 +251,12 @@ class Delivering:
 
     def _keep(self, destination: str, circuit: Circuit) -> None:
         self._database.execute(_KEEP_CIRCUIT, (destination, *astuple(circuit)))
+
+
+def _apart(due: list[_Due], cut_off: set[int]) -> list[_Due]:
+    """What may be claimed together. One that was cut off is claimed alone: the next time it is known which it was."""
+    first = next((number for number, (row, *_) in enumerate(due) if row in cut_off), len(due))
+    return due[: max(1, first)]
 
 
 def _token(ended: Ended) -> tuple[int, int]:
