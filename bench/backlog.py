@@ -17,7 +17,7 @@ import apsw
 from bench.events import body
 from bench.noop import Taken
 from glycanbridge.delivery import wall_clock
-from glycanbridge.events import EventId, event_id
+from glycanbridge.identity import EventId, event_id
 from glycanbridge.journals import open_journal
 from glycanbridge.journals.keys import key_of
 

@@ -11,7 +11,7 @@ _ROOMS = {
     "Age": "events",
     "AssignmentStatusChanged": "events",
     "Delivery": "delivery",
-    "EVENT_TYPES": "events",
+    "EVENT_TYPES": "event_types",
     "Event": "events",
     "KitReceived": "events",
     "LocalPath": "settings",

@@ -1,7 +1,7 @@
 from glycanbridge.delivery import Delivery as Delivery
 from glycanbridge.errors import PermanentError as PermanentError
 from glycanbridge.errors import TemporaryError as TemporaryError
-from glycanbridge.events import EVENT_TYPES as EVENT_TYPES
+from glycanbridge.event_types import EVENT_TYPES as EVENT_TYPES
 from glycanbridge.events import Age as Age
 from glycanbridge.events import AssignmentStatusChanged as AssignmentStatusChanged
 from glycanbridge.events import Event as Event

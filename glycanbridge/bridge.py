@@ -11,8 +11,9 @@ from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import Claim, Delivery, Ended, Outcome, State
 from glycanbridge.destinations import Destination, Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, ParseError
-from glycanbridge.events import event_id, parse
+from glycanbridge.events import parse
 from glycanbridge.hosts import Made
+from glycanbridge.identity import event_id
 from glycanbridge.journal import Journal, NewEvent
 from glycanbridge.lanes import Lane
 from glycanbridge.retry import insist
@@ -35,8 +36,7 @@ class Bridge:
     def __init__(
         self, *, secrets: Sequence[str], journal: Journal, destinations: Destinations, dead_letters: DeadLetters
     ) -> None:
-        self.journal = journal
-        self.destinations = destinations
+        self.journal, self.destinations = journal, destinations
         self._secrets = secrets
         self._dead_letters = dead_letters
 

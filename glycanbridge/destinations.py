@@ -14,7 +14,8 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.circuit import Brake
 from glycanbridge.delivery import Claim, Outcome, Result, Settlement, settle
 from glycanbridge.errors import PluginError, Problem, without_text
-from glycanbridge.events import EVENT_TYPES, Event
+from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.events import Event
 from glycanbridge.journal import Terms
 from glycanbridge.plugins import InstalledPlugin, Plugin, installed_plugins, usable_plugin
 from glycanbridge.problems import validate

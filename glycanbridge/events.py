@@ -1,4 +1,4 @@
-"""GlycanAge's four events, in GlycanAge's own words, and how one is told from another.
+"""GlycanAge's four events, in GlycanAge's own words.
 
 The vendor's page is the only schema there is, so the models are strict about what it shows and open about what it does
 not: unknown fields are kept and handed on, status words are text and stay as they came. Whatever cannot be understood
@@ -7,17 +7,16 @@ raises `ParseError` and is quarantined, never dropped.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from glycanbridge.errors import ParseError
+from glycanbridge.event_types import EVENT_TYPES, OrderedBy
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -141,10 +140,6 @@ class Report(_Model):
     created_on: Timestamp
 
 
-OrderedBy = Literal["kit", "assignment", "order"]
-"""By what deliveries can be kept in order."""
-
-
 class Event(_Model):
     """What the four events share. A plugin's hook gets one of the four children."""
 
@@ -204,10 +199,6 @@ AnyEvent = Annotated[
     OrderStatusChanged | AssignmentStatusChanged | KitReceived | ReportReady,
     Field(discriminator="type"),
 ]
-EventType = Literal["order-status-changed", "assignment-status-changed", "kit-received", "report-ready"]
-EVENT_TYPES: tuple[str, ...] = get_args(EventType)
-"""The event types in the order of a kit's life."""
-
 _TYPE = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
 """What may be an event type: it is told in logs and dead letters, so it must be nothing else."""
 
@@ -230,78 +221,3 @@ def parse(body: bytes) -> Event:
         place = ".".join(str(part) for part in first["loc"] if part not in EVENT_TYPES)
         told = first["msg"].removeprefix("Value error, ")
         raise ParseError(f"{place}: {told}" if place else told) from None
-
-
-class EventId(NamedTuple):
-    """What makes an event itself."""
-
-    id: str
-    """The sender's `id` where there is a usable one, else `hash`."""
-    hash: str
-    """SHA-256 of the canonical JSON of the whole event, in hex: the name it takes if `id` is already another's."""
-    digest: bytes
-    """SHA-256 of what must be equal for an event with the same `id` to be a duplicate (32 bytes)."""
-
-
-_SENDERS_ID = re.compile(r"(?![0-9a-f]{64}$)[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", re.ASCII)  # never like a hash of ours
-
-
-def event_id(body: bytes) -> EventId:
-    """What identifies the event in `body`, whatever its white space and order of keys.
-
-    The vendor sends no `id`, and its sample key, type and timestamp, drops the second of two reports released in one
-    millisecond. So an event is its content: SHA-256 over canonical JSON (sorted keys, no white space, ASCII; whole
-    numbers exactly, others as IEEE doubles; 44 and 44.0 are two). With an `id` of the sender's, `type` and
-    `data` are what must agree. An `id` that is not a plain name of at most 128 characters is ignored.
-
-    Raises `ParseError` for JSON that two readers could read in two ways: a key twice, NaN, a number beyond a double.
-    """
-    try:
-        event = _STRICT.decode(body.decode())
-        whole = _canonical_sha256(event)
-        sender = event.get("id")
-        if type(sender) is int:
-            sender = str(sender)
-        if isinstance(sender, str) and _SENDERS_ID.fullmatch(sender):
-            told = _canonical_sha256({"type": event["type"], "data": event["data"]})
-            return EventId(sender, whole.hex(), told)
-    except (ValueError, RecursionError, KeyError, AttributeError) as error:
-        raise ParseError(f"not JSON: {type(error).__name__}") from None
-    return EventId(whole.hex(), whole.hex(), whole)
-
-
-def is_whole(body: bytes, digest: bytes) -> bool:
-    """Whether a body is still what `digest` (see `EventId`) was taken of: a disk may flip a bit, a kit code another."""
-    try:
-        event = json.loads(
-            body.decode()
-        )  # leniently: what `event_id` refuses has another digest than anything that it took
-        return _canonical_sha256(event) == digest or event_id(body).digest == digest
-    except (ValueError, RecursionError, ParseError):
-        return False
-
-
-def _canonical_sha256(value: object) -> bytes:
-    return hashlib.sha256(_CANONICAL.encode(value).encode()).digest()
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    event = dict(pairs)
-    if len(event) != len(pairs):
-        raise ParseError("a key stands twice in one object")
-    return event
-
-
-def _not_a_number(_name: str) -> NoReturn:
-    raise ParseError("NaN and Infinity are not JSON")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ParseError("a number is beyond the range of a double")
-    return value
-
-
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_not_a_number, parse_float=_finite_float)
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

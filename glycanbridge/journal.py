@@ -12,14 +12,15 @@ from typing import Protocol
 
 from glycanbridge.circuit import Brake, Circuit
 from glycanbridge.delivery import Claim, Delivery, Ended, State
-from glycanbridge.events import Event, EventId
+from glycanbridge.event_types import EventFacts
+from glycanbridge.identity import EventId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
     """An event that is to be recorded."""
 
-    event: Event
+    event: EventFacts
     id: EventId
     body: bytes
     """The event exactly as it was signed."""

@@ -14,7 +14,7 @@ import pluggy
 from pydantic import BaseModel
 
 from glycanbridge.errors import PluginError, without_text
-from glycanbridge.events import EVENT_TYPES
+from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.hookspecs import GROUP, Hooks, hook_name
 from glycanbridge.problems import did_you_mean
 

@@ -14,7 +14,8 @@ from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError
-from glycanbridge.events import event_id, parse
+from glycanbridge.events import parse
+from glycanbridge.identity import event_id
 from glycanbridge.journal import DeliveryRow, EventRow, Filter, Journal, NewEvent, Questions, Replay
 
 

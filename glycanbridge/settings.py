@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
-from glycanbridge.events import EventType, OrderedBy
+from glycanbridge.event_types import EventType, OrderedBy
 from glycanbridge.problems import validate
 
 DESTINATION_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"

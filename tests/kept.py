@@ -12,7 +12,7 @@ from serving import Answer, Serving, sample
 
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.errors import DeadLetterError, GlycanBridgeError
-from glycanbridge.events import event_id
+from glycanbridge.identity import event_id
 from glycanbridge.journal import Filter
 from glycanbridge.journals import open_journal
 

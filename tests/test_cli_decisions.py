@@ -17,7 +17,8 @@ from glycanbridge.circuit import Circuit
 from glycanbridge.cli.destinations import hindrance
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import State
-from glycanbridge.events import event_id, parse
+from glycanbridge.events import parse
+from glycanbridge.identity import event_id
 from glycanbridge.journal import Filter, NewEvent, Standing
 from glycanbridge.journals import open_journal
 

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from serving import sample
 
 from glycanbridge.errors import ParseError
+from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.events import (
-    EVENT_TYPES,
     Age,
     AssignmentStatusChanged,
     KitReceived,
     OrderStatusChanged,
     ReportReady,
-    event_id,
     parse,
 )
+from glycanbridge.identity import event_id
 
 BROKEN = sorted((Path(__file__).parent / "samples").iterdir())
 

@@ -11,7 +11,8 @@ from serving import sample
 from glycanbridge.circuit import Brake, Circuit
 from glycanbridge.delivery import Claim, Ended, Outcome, Result, Settlement, State
 from glycanbridge.errors import JournalUnavailable
-from glycanbridge.events import event_id, parse
+from glycanbridge.events import parse
+from glycanbridge.identity import event_id
 from glycanbridge.journal import Filter, NewEvent, Replay, Terms
 
 DELIVERED = Outcome(result=Result.DELIVERED, receipt="taken"), Settlement(state=State.DELIVERED)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
-from glycanbridge.events import EVENT_TYPES
+from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.problems import validate
 from glycanbridge.settings import LocalPath, json_schema, load, warnings
 

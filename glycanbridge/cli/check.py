@@ -29,7 +29,7 @@ from glycanbridge.errors import (
     SettingsError,
     without_text,
 )
-from glycanbridge.events import EVENT_TYPES
+from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.journal import Owed
 from glycanbridge.journals import open_questions
 from glycanbridge.settings import Settings, load, warnings

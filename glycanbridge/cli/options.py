@@ -13,7 +13,7 @@ import click
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.delivery import State
-from glycanbridge.events import EVENT_TYPES
+from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.journal import Filter
 from glycanbridge.settings import Settings, load
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from glycanbridge.cli.options import config_option, read_settings
-from glycanbridge.events import EVENT_TYPES
+from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.settings import ReceiverSettings
 from glycanbridge.signature import HEADER, sign
 

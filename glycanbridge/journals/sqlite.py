@@ -15,7 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from glycanbridge.delivery import Claim, Clock, Delivery, Ended, steady_clock, wall_clock
-from glycanbridge.events import is_whole
+from glycanbridge.identity import is_whole
 from glycanbridge.journal import NewEvent, Recorded, Replay, Terms
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.deciding import Deciding

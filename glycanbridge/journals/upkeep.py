@@ -14,7 +14,7 @@ import apsw
 from glycanbridge.delivery import wall_clock
 from glycanbridge.disk import sync
 from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable, JournalUnusable
-from glycanbridge.events import is_whole
+from glycanbridge.identity import is_whole
 from glycanbridge.journals.database import Database, is_served, migrate
 from glycanbridge.journals.questions import BUSY_MS, check_version, told
 
