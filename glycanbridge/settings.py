@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
 from glycanbridge.event_types import EventType, OrderedBy
+from glycanbridge.places import DEAD_LETTERS, JOURNAL, in_folder, journal_url
 from glycanbridge.problems import validate
 
 DESTINATION_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
@@ -23,18 +24,16 @@ PUBLISHED_SECRETS = {"your-secure-32-character-or-longer-secret", "test-secret-k
 
 
 def _in_folder(path: Path, info: ValidationInfo) -> Path:
-    folder: Path = (info.context or {}).get("folder", Path())
-    try:
-        return folder / path.expanduser()
-    except RuntimeError:
-        raise ValueError("expected a path, and ~ names no home directory here") from None
+    return in_folder(path, _folder(info))
 
 
 def _journal_url(url: str, info: ValidationInfo) -> str:
-    scheme, _, path = url.partition("///")
-    if scheme != "sqlite:" or not path:
-        raise ValueError("expected sqlite:///PATH (four slashes for an absolute path)")
-    return f"sqlite:///{_in_folder(Path(path), info)}"
+    return journal_url(url, _folder(info))
+
+
+def _folder(info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder
 
 
 def _address(listen: str) -> str:
@@ -164,9 +163,9 @@ class Settings(_Strict):
     """All of `bridge.yaml`."""
 
     receiver: ReceiverSettings
-    journal: Annotated[str, AfterValidator(_journal_url)] = Field("sqlite:///var/journal.db", validate_default=True)
+    journal: Annotated[str, AfterValidator(_journal_url)] = Field(JOURNAL, validate_default=True)
     """`sqlite:///PATH`."""
-    dead_letters: LocalPath = Field(Path("var/dead-letters"), validate_default=True)
+    dead_letters: LocalPath = Field(Path(DEAD_LETTERS), validate_default=True)
     """The directory of dead letters."""
     retry: RetrySettings = RetrySettings()
     destinations: dict[Annotated[str, AfterValidator(_name)], DestinationSettings] = {}
@@ -178,6 +177,12 @@ class Settings(_Strict):
             tries=self.retry.tries if own.tries is None else own.tries,
             schedule_s=self.retry.schedule_s if own.schedule_s is None else own.schedule_s,
         )
+
+
+def read_settings(file: Path) -> tuple[Settings, BridgeYaml]:
+    """The settings in `file`, and what they were read from. Raises as `load` does."""
+    source = BridgeYaml(file)
+    return load(source), source
 
 
 def load(source: BridgeYaml) -> Settings:

@@ -14,8 +14,10 @@ import click
 import pytest
 from serving import RECORDER, Serving, install_plugin, sample, served, until
 
-from glycanbridge.cli import Commands
+from glycanbridge.cli import COMMANDS, main
 from glycanbridge.cli.options import Moment
+from glycanbridge.places import KEYS
+from glycanbridge.settings import Settings
 
 TAKE = {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}}
 
@@ -44,19 +46,50 @@ def test_help_names_every_command(serving):
     done = serving.run("--help")
 
     assert [line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line[2:3].strip()] == list(
-        Commands.TABLE
+        COMMANDS
     )
 
 
-def test_help_imports_none_of_the_large_packages():
-    """The reason for the table in `cli/__init__.py`."""
-    code = "import sys, glycanbridge.cli; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert not {"pydantic", "falcon", "waitress", "apsw", "pluggy", "tenacity", "structlog"} & set(done.stdout.split())
+SERVING = {"asyncio", "falcon", "multiprocessing", "structlog", "waitress"}
+LOOKING = SERVING | {"glycanbridge_recorder", "pluggy", "pydantic"}
 
 
-@pytest.mark.parametrize("command", list(Commands.TABLE))
+@pytest.mark.parametrize(
+    ("command", "heavy"),
+    [
+        ("--help", LOOKING | {"apsw", "ruamel", "tenacity"}),
+        ("init", LOOKING | {"apsw"}),
+        *[(f"{group} list", LOOKING) for group in ("events", "deliveries")],
+        *[(f"{group} show 1", LOOKING) for group in ("events", "deliveries")],
+        ("db check", LOOKING),
+        ("dead-letters list", SERVING | {"apsw", "glycanbridge_recorder", "pluggy"}),
+        *[(command, SERVING) for command in ("check", "destinations", "plugins list", "schema", "events replay --all")],
+    ],
+)
+def test_a_command_imports_nothing_large_that_it_does_not_use(serving, command, heavy):
+    """A person waits for it: pydantic alone is a tenth of a second."""
+    serving.configure(TAKE)
+    timed = [sys.executable, "-X", "importtime", "-m", "glycanbridge", *command.split()]
+    done = subprocess.run(timed, env=serving.environ, cwd=serving.folder, capture_output=True, text=True, check=False)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+    assert "glycanbridge" in imported
+    assert imported & heavy == set()
+
+
+@pytest.mark.parametrize("group", ["events", "deliveries", "dead-letters"])
+def test_what_a_group_says_of_a_command_that_is_elsewhere_is_true(group):
+    """Its help shows it without importing it."""
+    context = click.Context(main)
+    commands = main.get_command(context, group)
+
+    assert commands.table
+    for name, (_, does) in commands.table.items():
+        found = commands.get_command(context, name)
+        assert (found.name, found.help.startswith(does.rstrip("."))) == (name, True)
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_command_has_help(serving, command):
     """Also those of a group."""
     done = serving.run(command, "--help")
@@ -497,3 +530,56 @@ def test_a_serving_bridge_holds_less_than_80_mb(serving):
     peak_kb = int(status.split("VmHWM:")[1].split()[0])
 
     assert peak_kb < 80 * 1024
+
+
+def test_one_can_look_while_bridge_yaml_is_being_mended(story, tmp_path):
+    """What is in the journal does not depend on the rest of the file; nor does looking need the webhook's secret."""
+    before = json.loads(story.config.read_text())
+    mended = Serving(tmp_path / "mended")
+    places = {"journal": f"sqlite:///{story.folder}/var/journal.db", "dead_letters": f"{story.folder}/var/dead-letters"}
+    wrong = before | places | {"retry": {"trys": 3}, "receiver": {"secrets": ["${file:not-there}"]}}
+    mended.config.write_text(json.dumps(wrong))
+
+    assert mended.run("check").returncode == 78
+    assert len(mended.rows("events", "list")) == 2
+    assert len(mended.rows("dead-letters", "list")) == len(story.rows("dead-letters", "list")) > 0
+    assert mended.run("deliveries", "replay", "--all").returncode == 78
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"journal": "postgres://x"},
+        {"journal": "${env:NOT_THERE}"},
+        {"journal": 3},
+        {"journal": "sqlite:///~no-such-user/x"},
+    ],
+    ids=str,
+)
+def test_a_wrong_place_is_told_to_whoever_looks_as_check_tells_it(serving, told):
+    """One rule, whoever reads it: a look at another journal would be worse than none."""
+    serving.configure(TAKE, **told)
+    look = serving.run("events", "list")
+
+    assert (look.returncode, "journal" in look.stderr) == (78, True)
+    assert look.stderr == serving.run("check").stdout
+
+
+def test_a_misspelt_place_is_not_taken_for_the_default(serving):
+    """Who asks what is dead must not be told of another journal that it has nothing."""
+    serving.configure(TAKE, jurnal="sqlite:///elsewhere.db")
+    look = serving.run("events", "list")
+
+    assert (look.returncode, "jurnal: unknown key" in look.stderr) == (78, True)
+    assert set(KEYS) == set(Settings.model_fields)
+
+
+def test_a_file_that_is_no_mapping_is_told_to_whoever_looks(serving):
+    """And so is one that is not there."""
+    serving.config.write_text("[1, 2")
+    wrong = serving.run("events", "list")
+    serving.config.unlink()
+    missing = serving.run("events", "list")
+
+    assert (wrong.returncode, "not YAML" in wrong.stderr) == (78, True)
+    assert (missing.returncode, "no such file" in missing.stderr) == (78, True)

@@ -204,9 +204,9 @@ def test_every_room_is_on_the_plan():
 def test_every_module_has_its_tests():
     """One file for each, or the file that tests it from outside."""
     elsewhere = {
-        "bridge_yaml": "settings", "problems": "settings", "server": "story", "hookspecs": "plugins",
-        "errors": "events", "journals": "journals_sqlite", "disk": "power_loss", "event_types": "events",
-        "identity": "events", "http_connection": "http_server",
+        "bridge_yaml": "settings", "problems": "settings", "places": "settings", "server": "story",
+        "hookspecs": "plugins", "errors": "events", "event_types": "events", "identity": "events",
+        "journals": "journals_sqlite", "disk": "power_loss", "http_connection": "http_server",
     }  # fmt: skip
     rooms = {each.relative_to(PACKAGE).parts[0].removesuffix(".py") for each in MODULES} - {"__init__", "__main__"}
     missing = {room for room in rooms if not (ROOT / "tests" / f"test_{elsewhere.get(room, room)}.py").exists()}

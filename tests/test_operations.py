@@ -10,7 +10,7 @@ from pathlib import Path
 from serving import sample, served, until
 from test_story import taken, with_mode
 
-from glycanbridge.cli import Commands
+from glycanbridge.cli import COMMANDS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "operations.md").read_text(encoding="utf-8")
 SECTIONS = {
@@ -58,7 +58,7 @@ def test_every_command_of_the_page_is_one():
     for heading in SECTIONS:
         for line in commands(heading):
             program, command = line.split()[:2]
-            assert (program, command in Commands.TABLE) == (".venv/bin/glycanbridge", True), line
+            assert (program, command in COMMANDS) == (".venv/bin/glycanbridge", True), line
 
 
 def test_from_down_for_three_days_to_all_delivered(serving):

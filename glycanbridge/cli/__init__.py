@@ -7,7 +7,8 @@ imported only when the command runs.
 from __future__ import annotations
 
 import importlib
-from typing import Any, ClassVar, cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import click
 
@@ -16,39 +17,48 @@ from glycanbridge.errors import GlycanBridgeError, JournalUnusable, SettingsErro
 WRONG_CONFIGURATION = 78
 """The exit code that says a restart does not help (EX_CONFIG of sysexits.h)."""
 
+COMMANDS = {
+    "init": ("init.command", "Write what is missing: bridge.yaml, var/ and the webhook's secret."),
+    "check": ("check.command", "Say what bridge.yaml does, or everything that is wrong with it."),
+    "serve": ("serve.command", "Receive GlycanAge's events and deliver them."),
+    "send": ("send.command", "Post a signed sample event, as GlycanAge would."),
+    "events": ("events.command", "Look at the events in the journal, and deliver past ones again."),
+    "deliveries": ("deliveries.command", "Look at what is owed, delivered or dead, and decide about it."),
+    "destinations": ("destinations.command", "Show what is owed where; pause and resume."),
+    "dead-letters": ("dead_letters.command", "Look at what was given up or not understood, and send it again."),
+    "db": ("db.command", "Look after the journal's file: check it, back it up."),
+    "plugins": ("plugins.command", "Look at the installed plugins."),
+    "schema": ("schema.command", "Print the JSON Schema of bridge.yaml."),
+}
+"""Where each command is, and what it does, in the order of their use."""
+
 
 class Commands(click.Group):
-    """The commands, by the file that each is in."""
+    """Commands, some of which are imported only when they are called: those in `table`, by name.
 
-    TABLE: ClassVar[dict[str, str]] = {
-        "init": "Write what is missing: bridge.yaml, var/ and the webhook's secret.",
-        "check": "Say what bridge.yaml does, or everything that is wrong with it.",
-        "serve": "Receive GlycanAge's events and deliver them.",
-        "send": "Post a signed sample event, as GlycanAge would.",
-        "events": "Look at the events in the journal, and deliver past ones again.",
-        "deliveries": "Look at what is owed, delivered or dead, and decide about it.",
-        "destinations": "Show what is owed where; pause and resume.",
-        "dead-letters": "Look at what was given up or not understood, and send it again.",
-        "db": "Look after the journal's file: check it, back it up.",
-        "plugins": "Look at the installed plugins.",
-        "schema": "Print the JSON Schema of bridge.yaml.",
-    }
+    For each it says where it is, `file.function`, and what it does, for the help.
+    """
+
+    def __init__(self, *arguments: Any, table: Mapping[str, tuple[str, str]], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names, in the order of their use."""
-        return list(self.TABLE)
+        return [*self.commands, *self.table]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command `NAME` is `command` in the file of its name."""
-        if cmd_name not in self.TABLE:
-            return None
-        module = importlib.import_module(f"glycanbridge.cli.{cmd_name.replace('-', '_')}")
-        return cast("click.Command", module.command)
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported if it is one of the table's."""
+        if cmd_name not in self.table:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = self.table[cmd_name][0].partition(".")
+        return cast("click.Command", getattr(importlib.import_module(f"glycanbridge.cli.{module}"), name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table itself, without importing what is in it."""
+        """What is here, and the table itself, without importing what is in it."""
+        here = [(name, each.get_short_help_str(formatter.width)) for name, each in self.commands.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(list(self.TABLE.items()))
+            formatter.write_dl([*here, *((name, does) for name, (_, does) in self.table.items())])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; one of our own errors ends in its line on stderr and an exit code."""
@@ -62,7 +72,11 @@ class Commands(click.Group):
             ctx.exit(1)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="glycanbridge")
 def main() -> None:
     """Hand GlycanAge's laboratory events to a clinic's own systems, and never lose one."""

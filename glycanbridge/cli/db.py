@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from glycanbridge.cli.options import config_option, read_settings
+from glycanbridge.cli.options import config_option, read_places
 from glycanbridge.journals import open_file
 
 
@@ -20,7 +20,7 @@ def command() -> None:
 @config_option
 def check(config: Path) -> None:
     """Read the whole journal and say what is damaged in it; exit 1 if anything is. Also while serving."""
-    with closing(open_file(read_settings(config)[0].journal)) as file:
+    with closing(open_file(read_places(config).journal)) as file:
         problems = file.check()
         for problem in problems:
             click.echo(problem)
@@ -34,7 +34,7 @@ def check(config: Path) -> None:
 @config_option
 def backup(target: Path, config: Path) -> None:
     """Copy the journal to FILE, as it is at one moment, also while serving. It holds patients' data (mode 0600)."""
-    with closing(open_file(read_settings(config)[0].journal)) as file:
+    with closing(open_file(read_places(config).journal)) as file:
         file.back_up(target)
         click.echo(f"{target}: {file.counted()}", err=True)
 
@@ -43,7 +43,7 @@ def backup(target: Path, config: Path) -> None:
 @config_option
 def migrate(config: Path) -> None:
     """Bring the journal up to date, as `serve` does by itself; a copy of the old one is left beside it."""
-    with closing(open_file(read_settings(config)[0].journal)) as file:
+    with closing(open_file(read_places(config).journal)) as file:
         before, after = file.migrate()
         click.echo(f"{file.path}: version {before} -> {after}" if before != after else f"{file.path}: version {after}")
 
@@ -52,6 +52,6 @@ def migrate(config: Path) -> None:
 @config_option
 def vacuum(config: Path) -> None:
     """Give the room of what was deleted back to the disk. The bridge must not be serving."""
-    with closing(open_file(read_settings(config)[0].journal)) as file:
+    with closing(open_file(read_places(config).journal)) as file:
         before, after = file.vacuum()
         click.echo(f"{file.path}: {before:,} -> {after:,} bytes")

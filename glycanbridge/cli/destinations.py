@@ -9,11 +9,12 @@ import click
 from click.core import ParameterSource
 
 from glycanbridge.cli.choices import reason_option, who
-from glycanbridge.cli.options import config_option, json_option, read_settings
+from glycanbridge.cli.options import config_option, json_option
 from glycanbridge.cli.tables import iso, show_rows
 from glycanbridge.destinations import Destination, open_destinations
 from glycanbridge.journal import Owed, Standing
 from glycanbridge.journals import open_by_hand, open_questions
+from glycanbridge.settings import read_settings
 
 
 @click.group(invoke_without_command=True)

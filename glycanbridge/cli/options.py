@@ -1,4 +1,4 @@
-"""What the commands have in common: `-c`, the filters of lists, and the reading of `bridge.yaml`."""
+"""What the commands have in common: `-c`, the filters of lists, and what a look needs of `bridge.yaml`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.delivery import State
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.journal import Filter
-from glycanbridge.settings import Settings, load
+from glycanbridge.places import Places, places_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,7 +91,9 @@ def _with_filter(command: F, options: Mapping[str, Callable[[F], F]]) -> F:
     return decorated
 
 
-def read_settings(config: Path) -> tuple[Settings, BridgeYaml]:
-    """The settings in `config`, and the file they came from. Raises `SettingsError` with every problem in it."""
-    source = BridgeYaml(config)
-    return load(source), source
+def read_places(config: Path) -> Places:
+    """Where the journal and the dead letters are, as `config` names them; whatever else is wrong in it is passed over.
+
+    Raises `SettingsError`.
+    """
+    return places_in(BridgeYaml(config))

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from glycanbridge.cli.options import config_option, read_settings
+from glycanbridge.cli.options import config_option
 from glycanbridge.event_types import EVENT_TYPES
-from glycanbridge.settings import ReceiverSettings
+from glycanbridge.settings import ReceiverSettings, read_settings
 from glycanbridge.signature import HEADER, sign
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from glycanbridge.cli.options import config_option, read_settings
+from glycanbridge.cli.options import config_option
 from glycanbridge.logs import set_up_logs
 from glycanbridge.server import Server
+from glycanbridge.settings import read_settings
 
 
 @click.command
