@@ -71,6 +71,7 @@ class _Model(BaseModel):
         alias_generator=to_camel,
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
+        defer_build=True,  # see `build_models`
     )
 
 
@@ -202,7 +203,12 @@ AnyEvent = Annotated[
 _TYPE = re.compile(r"[A-Za-z][A-Za-z_.-]{0,63}")
 """What may be an event type: it is told in logs and dead letters, so it must be nothing else."""
 
-_ADAPTER: TypeAdapter[Event] = TypeAdapter(AnyEvent)
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(AnyEvent, config=ConfigDict(defer_build=True))
+
+
+def build_models() -> None:
+    """Get ready to `parse` at full speed; else the first one does it. Most commands never do."""
+    _ADAPTER.rebuild()
 
 
 def parse(body: bytes) -> Event:

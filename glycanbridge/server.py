@@ -16,6 +16,7 @@ from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.destinations import open_destinations
 from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable
+from glycanbridge.events import build_models
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
@@ -34,6 +35,7 @@ class Server:
     """A whole bridge. Raises, when made, `ListenError` for the address, and what `open_journal` raises."""
 
     def __init__(self, settings: Settings, source: BridgeYaml) -> None:
+        build_models()
         for line in warnings(settings):
             log.warning(line)
         self._receiver = settings.receiver

@@ -17,7 +17,7 @@ from threading import Lock
 from types import ModuleType
 from weakref import WeakSet
 
-from glycanbridge.hosts import CLOSE_S, inside
+from glycanbridge.hosts import CLOSE_S, inside, preloaded
 from glycanbridge.hosts.child import Child, gone_when
 from glycanbridge.hosts.messages import HostPlan
 from glycanbridge.hosts.output import Lines, follow
@@ -33,7 +33,7 @@ class Forks:
     def __init__(self, method: str | None = None) -> None:
         there_is_one = "forkserver" in multiprocessing.get_all_start_methods()
         self._context: BaseContext = multiprocessing.get_context(method or ("forkserver" if there_is_one else "spawn"))
-        self._context.set_forkserver_preload([inside.__name__, "glycanbridge.settings"])
+        self._context.set_forkserver_preload([preloaded.__name__])
         self._lock = Lock()
         self._children: WeakSet[Child] = WeakSet()
         self.closed = False
