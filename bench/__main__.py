@@ -1,18 +1,28 @@
-"""`python -m bench`: measure, print a table, exit 1 if an event that was answered 200 is not in the journal."""
+"""`python -m bench`: the bridge beside its peers, and how near it is to what is promised; exit 1 if an event is lost."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from bench.folder import sync_ms
+from bench.folder import PATH, sync_ms
+from bench.load import Load, compiled
+from bench.measures import Bench
 from bench.processes import Failed, cores
-from bench.report import as_json, as_text
-from bench.rounds import Measurement, Plan, measurements
+from bench.report import FORMATS, as_json, as_text, machine
+from bench.scenarios import PEERS, SCENARIOS, Measurement, cases, measurements
+from bench.servers import lacks
+
+SLOW_SYNC_US = 8_000
+_FLAGS = ("-shared", "-fPIC", f"-DDELAY_US={SLOW_SYNC_US}", "-ldl")
 
 
 def main() -> int:
@@ -21,7 +31,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
     try:
-        return _run(_plan(arguments), arguments.json)
+        return _run(arguments)
     except Failed as error:
         print(error, file=sys.stderr)
         return 1
@@ -30,55 +40,76 @@ def main() -> int:
         return 130
 
 
-def _run(plan: Plan, json_file: Path | None) -> int:
-    disk_sync_ms = sync_ms(plan.within)
+def _run(arguments: argparse.Namespace) -> int:
+    missing = {peer: what for peer in PEERS if (what := lacks(peer)) is not None}
+    chosen = cases(arguments.scenarios, without=missing)
+    told_of_machine = machine(sync_ms(arguments.folder))
     measured: list[Measurement] = []
-    for each in measurements(plan):
-        measured.append(each)
-        told = f"{each.server}, {each.connections} connections: {each.events_per_s:,.0f} events/s"
-        print(f"round {each.round} of {plan.rounds}, {told}", file=sys.stderr)
-    print(as_text(plan, measured, disk_sync_ms))
-    if json_file is not None:
-        json_file.write_text(json.dumps(as_json(plan, measured, disk_sync_ms), indent=2) + "\n", encoding="utf-8")
-    return 1 if any(each.missing or not each.events for each in measured) else 0
+    with _bench(arguments) as bench:
+        for each in measurements(bench, chosen, rounds=arguments.rounds):
+            measured.append(each)
+            name, value = next(iter(each.figures.items()))
+            shown = "-" if value is None else FORMATS[name][1].format(value)
+            told = f"round {each.round} of {arguments.rounds}, {each.case}: {FORMATS[name][0]} {shown}"
+            print("; ".join([told, *each.troubles]), file=sys.stderr)
+    print(", ".join(f"{name} {value}" for name, value in told_of_machine.items()))
+    print(f"{arguments.rounds} rounds, {arguments.seconds:g} s for each load; medians")
+    for peer, what in missing.items():
+        print(f"{peer} is left out: it needs {what}")
+    print(f"\n{as_text(measured)}")
+    if arguments.json is not None:
+        told_all = {"machine": told_of_machine, "left_out": missing, **as_json(measured)}
+        arguments.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")
+    return 1 if any(each.lost for each in measured) else 0
 
 
-def _plan(arguments: argparse.Namespace) -> Plan:
-    return Plan(
-        connections=arguments.connections,
-        rounds=arguments.rounds,
-        seconds=arguments.seconds,
-        most_requests=arguments.most_requests,
-        destinations=arguments.destinations,
-        cores=cores(free=arguments.free),
-        within=arguments.folder,
-    )
+@contextmanager
+def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
+    """What all measurements share, compiled and built in a temporary folder."""
+    secret = secrets.token_urlsafe(32)
+    with tempfile.TemporaryDirectory(prefix="glycanbridge-bench-") as name:
+        into = Path(name)
+        yield Bench(
+            load=Load(into, secret=secret, requests=arguments.most_requests, path=PATH),
+            secret=secret,
+            slow_sync=compiled("slow_sync.c", into / "slow_sync.so", *_FLAGS),
+            cores=cores(free=False),
+            within=arguments.folder,
+            seconds=arguments.seconds,
+            idle_s=arguments.idle_seconds,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
-    add("--connections", type=_counts, default=(16, 64), metavar="N,N", help="keep-alive connections (16,64)")
-    add("--rounds", type=_count, default=3, metavar="N", help="each bare, then ours (3)")
-    add("--seconds", type=float, default=3.0, metavar="S", help="for each measurement (3)")
-    add("--most-requests", type=_count, default=60_000, metavar="N", help="end a measurement after so many (60000)")
-    add("--destinations", type=int, default=4, metavar="N", help="that are owed every event (4)")
     add(
-        "--free", action="store_true", help="let the system choose the cores; else one for the server, one for the load"
+        "scenarios",
+        nargs="*",
+        type=_scenario,
+        default=list(SCENARIOS),
+        metavar="SCENARIO",
+        help=f"of {', '.join(SCENARIOS)} (all)",
     )
+    add("--rounds", type=_count, default=3, metavar="N", help="each over all cases (3)")
+    add("--seconds", type=float, default=1.5, metavar="S", help="for each load (1.5)")
+    add("--idle-seconds", type=float, default=10.0, metavar="S", help="to watch the bridge at rest (10)")
+    add("--most-requests", type=_count, default=60_000, metavar="N", help="end a load after so many (60000)")
     add("--folder", type=Path, metavar="DIR", help="where to make the journals: the disk that is measured")
     add("--json", type=Path, metavar="FILE", help="write all figures there, too")
     return parser
+
+
+def _scenario(text: str) -> str:
+    if text not in SCENARIOS:
+        raise ValueError
+    return text
 
 
 def _count(text: str) -> int:
     if int(text) < 1:
         raise ValueError
     return int(text)
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_count(each) for each in text.split(","))
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:

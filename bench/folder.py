@@ -45,7 +45,7 @@ class Folder:
 
 
 @contextmanager
-def folder(within: Path | None, *, destinations: int) -> Iterator[Folder]:
+def folder(within: Path | None, *, destinations: int, secret: str | None = None) -> Iterator[Folder]:
     """A new folder in `within` (default: the system's for temporary files), with so many destinations; removed after.
 
     The journal lies in it: the disk that `within` is on is the disk that is measured.
@@ -53,7 +53,7 @@ def folder(within: Path | None, *, destinations: int) -> Iterator[Folder]:
     with tempfile.TemporaryDirectory(prefix="glycanbridge-bench-", dir=within) as name:
         made = Folder(Path(name))
         made.secret.touch(mode=0o600)
-        made.secret.write_text(secrets.token_urlsafe(32), encoding="utf-8")
+        made.secret.write_text(secret or secrets.token_urlsafe(32), encoding="utf-8")
         told = _BRIDGE_YAML.format(host=HOST, path=PATH)
         if destinations:
             told += "destinations:\n"

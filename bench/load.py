@@ -1,31 +1,29 @@
-"""The load, a process of its own: keep-alive connections to a receiver on this machine, one request out on each.
+"""Drives the load (`bench/load.c`): the requests that it sends, built and signed in advance, and what came back.
 
-`python -m bench.load URL SECRET_FILE CONNECTIONS SECONDS MOST_REQUESTS` prints what `Answers` holds, as JSON. Every
-request is built and signed before the clock starts, so that the load is not the limit; `busy` tells how near it came.
+It is a small C program, so that it is never the limit; `busy` tells how near it came. It is compiled anew for each run
+of the benchmark, by the system's own compiler.
 """
 
 from __future__ import annotations
 
-import gc
 import ipaddress
 import json
-import re
-import selectors
-import socket
-import sys
-import time
-from collections import Counter
-from dataclasses import asdict, dataclass
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from bench.events import signed_requests
+from bench.processes import Failed, announced, started
 
+WARM_UP_S = 0.75
+"""Of load that is not measured: a server that has just started is slower, Node's most of all."""
 ANSWER_S = 15.0
 """How long to wait for an answer: longer than a receiver may take for one."""
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class Answers:
     """What came back."""
 
     accepted: list[int]
-    """The numbers of the events that were answered 200, those of the first, unmeasured turn too."""
+    """The numbers of the events that were answered 200, those of the warm-up too."""
     events_per_s: float
     p50_ms: float
     p99_ms: float
@@ -45,117 +43,50 @@ class Answers:
     """The share of the time that the load itself was computing; near 1, the load was the limit."""
 
 
-class _Connection:
-    __slots__ = ("buffer", "number", "sent_at_ns", "socket")
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, timeout=ANSWER_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = b""
-        self.number = 0
-        self.sent_at_ns = 0
-
-
 class Load:
-    """Open connections, and what their requests were answered."""
+    """A compiled load and its requests, for as many receivers as there are."""
 
-    def __init__(self, address: tuple[str, int], requests: list[bytes], *, connections: int) -> None:
-        self._requests = requests
-        self._next = 0
-        self._waiting = 0
-        self._lost = 0
-        self._accepted: list[int] = []
-        self._latencies_ns: list[int] = []
-        self._others: Counter[int] = Counter()
-        self._selector = selectors.DefaultSelector()
-        self._connections = [_Connection(address) for _ in range(connections)]
-        for each in self._connections:
-            self._selector.register(each.socket, selectors.EVENT_READ, each)
+    def __init__(self, into: Path, *, secret: str, requests: int, path: str) -> None:
+        """Compile and build in the folder `into`. Raises `Failed` if there is no compiler."""
+        self._program = compiled("load.c", into / "load")
+        self._requests = into / "requests"
+        with self._requests.open("wb") as file:
+            for each in signed_requests(requests, host="localhost", path=path, secret=secret):
+                file.write(struct.pack("=I", len(each)) + each)
 
-    def __enter__(self) -> Self:
-        return self
+    def answers(
+        self,
+        url: str,
+        *,
+        connections: int,
+        seconds: float,
+        per_s: float = 0,
+        core: int | None,
+        errors: Path,
+        at_start: Callable[[], None] = lambda: None,
+    ) -> Answers:
+        """Send for so many seconds, `per_s` requests a second (0: as fast as they are answered).
 
-    def __exit__(self, _type: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        self._selector.close()
-        for each in self._connections:
-            each.socket.close()
-
-    def measure(self, seconds: float) -> Answers:
-        """Send for so many seconds, or until all requests are sent, and take the last answers.
-
-        One request on each connection goes before, unmeasured: it meets a receiver that is still getting warm.
+        `at_start` is called when the warm-up is over. Raises `Failed` if the load does not run.
         """
-        self._drive(seconds, upto=min(len(self._connections), len(self._requests)))
-        self._latencies_ns.clear()
-        started, started_cpu = time.perf_counter(), time.process_time()
-        self._drive(seconds, upto=len(self._requests))
-        took_s, took_cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
-        latencies_ms = sorted(each / 1e6 for each in self._latencies_ns) or [0.0]
-        return Answers(
-            accepted=self._accepted,
-            events_per_s=len(self._latencies_ns) / took_s,
-            p50_ms=latencies_ms[len(latencies_ms) // 2],
-            p99_ms=latencies_ms[len(latencies_ms) * 99 // 100],
-            worst_ms=latencies_ms[-1],
-            other_statuses={str(status): count for status, count in sorted(self._others.items())},
-            unanswered=self._lost + self._waiting,
-            busy=took_cpu_s / took_s,
-        )
-
-    def _drive(self, seconds: float, *, upto: int) -> None:
-        """Keep every connection waiting for an answer until the time is over or request `upto` would be next."""
-        until_ns = time.perf_counter_ns() + int(seconds * 1e9)
-        for connection in self._connections[: upto - self._next]:
-            self._send(connection)
-        while self._waiting:
-            ready = self._selector.select(ANSWER_S)
-            if not ready:
-                return
-            for key, _ in ready:
-                if self._answered(key.data) and self._next < upto and time.perf_counter_ns() < until_ns:
-                    self._send(key.data)
-
-    def _send(self, connection: _Connection) -> None:
-        request = self._requests[self._next]
-        connection.number = self._next
-        connection.sent_at_ns = time.perf_counter_ns()
-        self._next += 1
-        self._waiting += 1
-        connection.socket.sendall(request)
-
-    def _answered(self, connection: _Connection) -> bool:
-        """Read what there is; whether the answer is whole."""
-        came = _received(connection.socket)
-        if not came:
-            self._selector.unregister(connection.socket)
-            self._connections.remove(connection)
-            connection.socket.close()
-            self._waiting -= 1
-            self._lost += 1
-            return False
-        connection.buffer += came
-        head, found, body = connection.buffer.partition(b"\r\n\r\n")
-        length = _LENGTH.search(head)
-        if not found or (length and len(body) < int(length[1])):
-            return False
-        now_ns = time.perf_counter_ns()
-        connection.buffer = b""
-        self._waiting -= 1
-        status = int(head[9:12])
-        if status == 200:
-            self._accepted.append(connection.number)
-            self._latencies_ns.append(now_ns - connection.sent_at_ns)
-        else:
-            self._others[status] += 1
-        return True
+        host, port = loopback(url)
+        words = [host, str(port), str(self._requests), str(connections), str(WARM_UP_S), str(seconds), str(per_s)]
+        with started([str(self._program), *words], core=core, errors=errors) as process:
+            announced(process, "measuring", errors=errors)
+            at_start()
+            return Answers(**json.loads("{" + announced(process, "{", errors=errors)))
 
 
-def _received(connection: socket.socket) -> bytes:
-    """What has come; nothing if the receiver has closed or reset the connection."""
-    try:
-        return connection.recv(65_536)
-    except ConnectionError:
-        return b""
+def compiled(source: str, into: Path, *flags: str) -> Path:
+    """The C program or library `source` of this folder, made as the file `into`. Raises `Failed` if that cannot be."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise Failed("the benchmark needs a C compiler: install gcc (Debian: apt-get install gcc libc6-dev)")
+    command = [compiler, "-O2", "-Wall", "-o", str(into), str(HERE / source), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{source} cannot be compiled; it needs Linux and glibc 2.35\n{done.stderr}")
+    return into
 
 
 def loopback(url: str) -> tuple[str, int]:
@@ -164,18 +95,3 @@ def loopback(url: str) -> tuple[str, int]:
     if parts.scheme != "http" or not ipaddress.ip_address(parts.hostname or "").is_loopback:
         raise ValueError(f"{url}: the load goes to this machine's loopback address alone")
     return str(parts.hostname), parts.port or 80
-
-
-def main() -> None:
-    url, secret_file, connections, seconds, most = sys.argv[1:]
-    address = loopback(url)
-    secret = Path(secret_file).read_text(encoding="utf-8")
-    parts = urlsplit(url)
-    requests = signed_requests(int(most), host=parts.netloc, path=parts.path, secret=secret)
-    gc.disable()  # a pause of the load's own must not look like the receiver's
-    with Load(address, requests, connections=int(connections)) as load:
-        print(json.dumps(asdict(load.measure(float(seconds)))))
-
-
-if __name__ == "__main__":
-    main()

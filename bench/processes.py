@@ -46,9 +46,17 @@ def cores(*, free: bool) -> Cores:
 def running(
     module: str, *arguments: str, core: int | None, errors: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """`python -m module arguments` from the repository's root, its stderr added to the file `errors`; ended after."""
+    """`python -m module arguments`, as `started`."""
+    with started([sys.executable, "-m", module, *arguments], core=core, errors=errors, environ=environ) as process:
+        yield process
+
+
+@contextmanager
+def started(
+    command: Sequence[str], *, core: int | None, errors: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """A command that runs from the repository's root, its stderr added to the file `errors`; ended after."""
     with errors.open("ab") as stderr, _on(core):
-        command = [sys.executable, "-m", module, *arguments]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environ)
     with process:
         try:
@@ -68,23 +76,32 @@ def serving(
 ) -> Iterator[tuple[Process, str]]:
     """A server that runs, and its URL. Raises `Failed` with what it wrote to stderr if it does not come to listen."""
     with running(module, *arguments, core=core, errors=errors, environ=environ) as process:
-        if process.stdout is None:
-            raise Failed(f"{module}: no stdout")
-        line = process.stdout.readline().strip()
-        if not line.startswith(LISTENING):
-            process.wait(END_S)
-            raise Failed(f"{module}: expected {LISTENING!r}, got {line!r}\n{errors.read_text(encoding='utf-8')}")
-        yield process, line.removeprefix(LISTENING)
+        yield process, announced(process, errors=errors)
+
+
+def announced(process: Process, beginning: str = LISTENING, *, errors: Path) -> str:
+    """The rest of the next line that the process prints. Raises `Failed` if it begins otherwise, or does not come."""
+    line = process.stdout.readline().strip() if process.stdout else ""
+    if not line.startswith(beginning):
+        process.terminate()
+        process.wait(END_S)
+        raise Failed(f"expected {beginning!r}, got {line!r}\n{errors.read_text(encoding='utf-8')}")
+    return line.removeprefix(beginning)
 
 
 def cpu_s(pid: int) -> float | None:
     """CPU seconds of the process so far, user and system, all threads; `None` on a system without /proc."""
+    return _cpu_s(pid, ended_children=False)
+
+
+def _cpu_s(pid: int, *, ended_children: bool) -> float | None:
     try:
         told = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-    after_name = told.rpartition(")")[2].split()  # proc(5): fields 14 and 15 of all, the first here is the third
-    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+    after_name = told.rpartition(")")[2].split()  # proc(5): fields 14 to 17 of all, the first here is the third
+    ticks = after_name[11 : 15 if ended_children else 13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def descendants(pid: int) -> list[int]:
@@ -98,6 +115,21 @@ def descendants(pid: int) -> list[int]:
     for parent in found:  # grows meanwhile
         found += [child for child, its_parent in parents.items() if its_parent == parent]
     return found[1:]
+
+
+def tree_cpu_s(pid: int) -> float:
+    """CPU seconds of the process, of all that it has started, and of those of them that have ended."""
+    return sum(_cpu_s(each, ended_children=True) or 0.0 for each in [pid, *descendants(pid)])
+
+
+def tree_memory_mb(pid: int) -> float | None:
+    """Memory of the process and of all that it has started, each shared page counted once (PSS), in MB."""
+    sizes_kib = []
+    for each in [pid, *descendants(pid)]:
+        with suppress(OSError):  # it has just ended, or the system has no such file
+            rollup = Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii")
+            sizes_kib += [int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")]
+    return sum(sizes_kib) * 1024 / 1e6 if sizes_kib else None
 
 
 def memory_mb(pid: int) -> float | None:

@@ -1,21 +1,20 @@
-"""Medians and ratios of the measurements: as a table for people, as JSON for machines."""
+"""Medians and goals of the measurements: as tables for people, as plain values for machines."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from statistics import median
 
 import apsw
 
-from bench.rounds import SERVERS, Measurement, Plan
+from bench.goals import goals
+from bench.scenarios import Case, Command, Load, Measurement, Rest
 
-FIGURES = ("events_per_s", "p50_ms", "p99_ms", "worst_ms", "cpu_s_per_1000", "memory_mb", "load_busy")
-RATIOS = ("events_per_s", "p50_ms", "p99_ms", "cpu_s_per_1000", "memory_mb")
-_FORMATS: dict[str, tuple[str, str]] = {
+FORMATS = {
     "events_per_s": ("events/s", "{:,.0f}"),
     "p50_ms": ("p50 ms", "{:.2f}"),
     "p99_ms": ("p99 ms", "{:.2f}"),
@@ -23,8 +22,13 @@ _FORMATS: dict[str, tuple[str, str]] = {
     "cpu_s_per_1000": ("CPU s/1,000", "{:.3f}"),
     "memory_mb": ("memory MB", "{:.1f}"),
     "load_busy": ("load busy", "{:.0%}"),
+    "deliveries_per_s": ("deliveries/s", "{:,.0f}"),
+    "ready_s": ("ready s", "{:.2f}"),
+    "idle_percent": ("CPU %", "{:.2f}"),
+    "tree_mb": ("with its processes MB", "{:.1f}"),
+    "cpu_s": ("CPU s", "{:.3f}"),
 }
-Figures = dict[str, float | None]
+"""How each figure is called and shown."""
 
 
 def machine(sync_ms: float) -> dict[str, object]:
@@ -40,106 +44,71 @@ def machine(sync_ms: float) -> dict[str, object]:
     }
 
 
-def medians(measured: Sequence[Measurement]) -> list[dict[str, object]]:
-    """For each server and number of connections the median of every figure over the rounds."""
-    return [
-        {"server": server, "connections": connections, **_figures(measured, server, connections)}
-        for connections in _connections(measured)
-        for server in SERVERS
-    ]
-
-
-def ratios(measured: Sequence[Measurement]) -> list[dict[str, object]]:
-    """For each number of connections and figure: ours / bare within one round, the median, the least and the most."""
-    return [
-        {"connections": connections, **{name: _ratio(measured, connections, name) for name in RATIOS}}
-        for connections in _connections(measured)
-    ]
-
-
-def as_json(plan: Plan, measured: Sequence[Measurement], sync_ms: float) -> dict[str, object]:
+def as_json(measured: Sequence[Measurement]) -> dict[str, object]:
     """All there is to tell."""
     return {
-        "machine": machine(sync_ms),
-        "plan": {
-            "connections": plan.connections,
-            "rounds": plan.rounds,
-            "seconds": plan.seconds,
-            "most_requests": plan.most_requests,
-            "destinations": plan.destinations,
-            "pinned": plan.cores.pinned,
-        },
-        "medians": medians(measured),
-        "ratios": ratios(measured),
-        "measurements": [asdict(each) for each in measured],
+        "medians": [{"case": str(case)} | _medians(measured, case) for case in _cases(measured, (Load, Rest, Command))],
+        "goals": [
+            {
+                "goal": str(goal),
+                "figure": goal.figure,
+                "at_least": goal.at_least,
+                "at_most": goal.at_most,
+                **reached._asdict(),
+                "met": goal.met(reached.median),
+            }
+            for goal in goals()
+            if (reached := goal.reached(measured)) is not None
+        ],
+        "measurements": [asdict(each) | {"case": str(each.case)} for each in measured],
     }
 
 
-def as_text(plan: Plan, measured: Sequence[Measurement], sync_ms: float) -> str:
-    """The table of medians, the ratios, and whatever went wrong."""
-    where = "pinned" if plan.cores.pinned else "free"
-    told = [", ".join(f"{name} {value}" for name, value in machine(sync_ms).items())]
-    told.append(f"{plan.rounds} rounds of {plan.seconds:g} s, {plan.destinations} destinations; medians")
-    titles = ["server", "connections", "cores", *(_FORMATS[name][0] for name in FIGURES)]
-    rows = [
-        [each["server"], each["connections"], where, *(_shown(name, each[name]) for name in FIGURES)]
-        for each in medians(measured)
-    ]
-    told += ["", *table([titles, *rows])]
-    titles = ["ours / bare", "connections", *(_FORMATS[name][0] for name in RATIOS)]
-    rows = [["", each["connections"], *(spread(each[name]) for name in RATIOS)] for each in ratios(measured)]
-    told += ["", *table([titles, *rows])]
-    return "\n".join([*told, *(f"\n{line}" for line in troubles(measured))])
+def as_text(measured: Sequence[Measurement]) -> str:
+    """A table of medians for each kind of case, the goals, and whatever went wrong."""
+    told: list[str] = []
+    for kind in (Load, Rest, Command):
+        told += _figures(measured, kind)
+    told += table([["goal", "figure", "promised", "reached", ""], *_goals(measured)])
+    told += [f"\nround {each.round}, {each.case}: {line}" for each in measured for line in each.troubles]
+    return "\n".join(told)
 
 
-def troubles(measured: Iterable[Measurement]) -> list[str]:
-    """Everything that should not have been, a line each."""
-    told = []
-    for each in measured:
-        where = f"round {each.round}, {each.server}, {each.connections} connections"
-        if each.other_statuses:
-            told.append(f"{where}: answered otherwise than 200: {each.other_statuses}")
-        if each.unanswered:
-            told.append(f"{where}: {each.unanswered} requests were not answered")
-        told += [f"{where}: {line}" for line in each.missing]
-    if any(each.memory_mb is None for each in measured):
-        told.append("CPU and memory are left out: this system has no /proc")
-    return told
+def _figures(measured: Sequence[Measurement], kind: type[Case]) -> list[str]:
+    medians = {case: _medians(measured, case) for case in _cases(measured, kind)}
+    names = [name for name in FORMATS if any(each.get(name) is not None for each in medians.values())]
+    rows = [[str(case), *(_shown(name, each.get(name)) for name in names)] for case, each in medians.items()]
+    return [*table([["", *(FORMATS[name][0] for name in names)], *rows]), ""] if rows else []
 
 
-def _connections(measured: Iterable[Measurement]) -> list[int]:
-    return list(dict.fromkeys(each.connections for each in measured))
+def _goals(measured: Sequence[Measurement]) -> Iterable[list[str]]:
+    for goal in goals():
+        reached = goal.reached(measured)
+        if reached is not None:
+            bound = f"at least {goal.at_least:,}" if goal.at_least is not None else f"at most {goal.at_most:,}"
+            name = FORMATS[goal.figure][0]
+            yield [str(goal), name, bound, spread(reached), "met" if goal.met(reached.median) else "not met"]
 
 
-def _figures(measured: Iterable[Measurement], server: str, connections: int) -> Figures:
-    rounds = [each for each in measured if (each.server, each.connections) == (server, connections)]
-    return {name: _over([getattr(each, name) for each in rounds], median) for name in FIGURES}
+def _cases(measured: Iterable[Measurement], kind: type[Case] | tuple[type[Case], ...]) -> list[Case]:
+    return [case for case in dict.fromkeys(each.case for each in measured) if isinstance(case, kind)]
 
 
-def _over(values: Sequence[float | None], rule: Callable[[list[float]], float]) -> float | None:
-    known = [value for value in values if value is not None]
-    return rule(known) if known else None
+def _medians(measured: Iterable[Measurement], case: Case) -> dict[str, float | None]:
+    rounds = [each.figures for each in measured if each.case == case]
+    known = {name: [value for each in rounds if (value := each.get(name)) is not None] for name in FORMATS}
+    return {name: median(values) if values else None for name, values in known.items()}
 
 
-def _ratio(measured: Iterable[Measurement], connections: int, name: str) -> tuple[float, float, float] | None:
-    by_round: dict[int, dict[str, float | None]] = {}
-    for each in measured:
-        if each.connections == connections:
-            by_round.setdefault(each.round, {})[each.server] = getattr(each, name)
-    found = [ours / bare for pair in by_round.values() if (ours := pair.get("ours")) and (bare := pair.get("bare"))]
-    return (median(found), min(found), max(found)) if found else None
-
-
-def _shown(name: str, value: object) -> str:
-    return "-" if value is None else _FORMATS[name][1].format(value)
+def _shown(name: str, value: float | None) -> str:
+    return "-" if value is None else FORMATS[name][1].format(value)
 
 
 def spread(ratio: object) -> str:
     """A ratio's median and, in brackets, the least and the most of it."""
     if not isinstance(ratio, tuple):
         return "-"
-    middle, least, most = ratio
-    return f"{middle:.2f} ({least:.2f}-{most:.2f})"
+    return "{} ({}-{})".format(*(f"{each:.2f}" if each < 1000 else f"{each:,.0f}" for each in ratio))
 
 
 def table(rows: Sequence[Sequence[object]]) -> list[str]:

@@ -1,0 +1,143 @@
+"""What is measured: the cases of each scenario, each of which is measured once in every round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bench.measures import Bench, Figures, Outcome
+
+BARE, OURS = "bare", "ours-4"
+PEERS = ("express", "express-durable", "webhook", "hookrelay")
+SIZES = (16, 64)
+PACE = 0.62
+"""Of the rate of recording alone: what is sent while delivering, when it is not as much as possible."""
+COMMANDS = (
+    "--help",
+    "check",
+    "events list",
+    "events show",
+    "deliveries list",
+    "destinations",
+    "dead-letters list",
+    "plugins list",
+    "schema",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """A server under load."""
+
+    server: str
+    connections: int
+    pinned: bool = False
+    slow_disk: bool = False
+    pace: float = 0
+    """Of the rate at which this round's ours-4 recorded, with as many connections; 0: as fast as it answers."""
+
+    def __str__(self) -> str:
+        told = [self.server, f"{self.connections} connections", "pinned" if self.pinned else "free"]
+        told += ["8 ms a sync"] if self.slow_disk else []
+        told += [f"paced at {self.pace:.2f}"] if self.pace else []
+        return ", ".join(told)
+
+    def measured(self, bench: Bench, before: dict[Case, Figures]) -> Outcome:
+        """Measure it; `before`: what this round has measured already."""
+        alone = before[Load(server=OURS, connections=self.connections)] if self.pace else {}
+        return bench.under_load(
+            self.server,
+            connections=self.connections,
+            pinned=self.pinned,
+            slow_disk=self.slow_disk,
+            per_s=self.pace * (alone.get("events_per_s") or 0),
+        )
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The bridge with nothing to do."""
+
+    def __str__(self) -> str:
+        return "at rest"
+
+    def measured(self, bench: Bench, _before: dict[Case, Figures]) -> Outcome:
+        """Measure it."""
+        return bench.at_rest()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the bridge."""
+
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+    def measured(self, bench: Bench, _before: dict[Case, Figures]) -> Outcome:
+        """Measure it."""
+        return bench.command(self.words)
+
+
+Case = Load | Rest | Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One case, once."""
+
+    case: Case
+    round: int
+    figures: Figures
+    troubles: tuple[str, ...]
+    lost: bool
+
+
+def _both() -> Iterator[Case]:
+    yield Load(server=OURS, connections=64)
+    for isolation in ("thread", "process"):
+        for pace in (0, PACE):
+            yield Load(server=f"{OURS}-{isolation}", connections=64, pace=pace)
+
+
+SCENARIOS: dict[str, tuple[Case, ...]] = {
+    "in": tuple(
+        Load(server=server, connections=connections, pinned=pinned)
+        for pinned in (True, False)
+        for connections in SIZES
+        for server in (BARE, "bare-tuned", OURS, *PEERS)
+    ),
+    "fan-out": tuple(
+        Load(server=server, connections=64, pinned=True) for server in (BARE, "ours-0", "ours-1", OURS, "ours-10")
+    ),
+    "crowd": tuple(
+        Load(server=server, connections=connections) for connections in (*SIZES, 256, 900) for server in (BARE, OURS)
+    ),
+    "both": tuple(_both()),
+    "slow-disk": (Load(server=OURS, connections=32, slow_disk=True),),
+    "idle": (Rest(),),
+    "commands": tuple(map(Command, COMMANDS)),
+}
+
+
+def cases(scenarios: Iterable[str], *, without: Iterable[str]) -> list[Case]:
+    """The cases of these scenarios, each once, but for those of the servers `without`."""
+    found = dict.fromkeys(case for name in scenarios for case in SCENARIOS[name])
+    return [case for case in found if not (isinstance(case, Load) and case.server in without)]
+
+
+def measurements(bench: Bench, measured: Iterable[Case], *, rounds: int) -> Iterator[Measurement]:
+    """Every case in every round, as it is measured. Raises `Failed` if a server or the load does not run."""
+    for number in range(1, rounds + 1):
+        before: dict[Case, Figures] = {}
+        for case in measured:
+            outcome = case.measured(bench, before)
+            before[case] = outcome.figures
+            yield Measurement(
+                case=case,
+                round=number,
+                figures=outcome.figures,
+                troubles=tuple(outcome.troubles),
+                lost=outcome.lost,
+            )
