@@ -1,4 +1,4 @@
-"""`python -m bench`: the bridge beside its peers, and how near it is to what is promised; exit 1 if an event is lost."""
+"""`python -m bench`: the bridge beside its peers, and how near it is to what is promised; 1 if an event was lost."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from types import FrameType
 from bench.folder import PATH, sync_ms
 from bench.load import Load, compiled
 from bench.measures import Bench
-from bench.processes import Failed, cores
+from bench.processes import Cores, Failed, cores
 from bench.report import FORMATS, as_json, as_text, machine
 from bench.scenarios import PEERS, SCENARIOS, Measurement, cases, measurements
 from bench.servers import lacks
 
 SLOW_SYNC_US = 8_000
-_FLAGS = ("-shared", "-fPIC", f"-DDELAY_US={SLOW_SYNC_US}", "-ldl")
+SLOW_SYNC_FLAGS = ("-shared", "-fPIC", f"-DDELAY_US={SLOW_SYNC_US}", "-ldl")
 
 
 def main() -> int:
@@ -42,10 +42,11 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     missing = {peer: what for peer in PEERS if (what := lacks(peer)) is not None}
-    chosen = cases(arguments.scenarios, without=missing)
+    pinning = cores()
+    chosen = cases(arguments.scenarios, without=missing, pinned=pinning.pinned)
     told_of_machine = machine(sync_ms(arguments.folder))
     measured: list[Measurement] = []
-    with _bench(arguments) as bench:
+    with _bench(arguments, pinning) as bench:
         for each in measurements(bench, chosen, rounds=arguments.rounds):
             measured.append(each)
             name, value = next(iter(each.figures.items()))
@@ -56,6 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.rounds} rounds, {arguments.seconds:g} s for each load; medians")
     for peer, what in missing.items():
         print(f"{peer} is left out: it needs {what}")
+    if not pinning.pinned:
+        print("whatever is pinned is left out: it needs two cores, and a system that can pin")
     print(f"\n{as_text(measured)}")
     if arguments.json is not None:
         told_all = {"machine": told_of_machine, "left_out": missing, **as_json(measured)}
@@ -64,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
+def _bench(arguments: argparse.Namespace, pinning: Cores) -> Iterator[Bench]:
     """What all measurements share, compiled and built in a temporary folder."""
     secret = secrets.token_urlsafe(32)
     with tempfile.TemporaryDirectory(prefix="glycanbridge-bench-") as name:
@@ -72,8 +75,8 @@ def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
         yield Bench(
             load=Load(into, secret=secret, requests=arguments.most_requests, path=PATH),
             secret=secret,
-            slow_sync=compiled("slow_sync.c", into / "slow_sync.so", *_FLAGS),
-            cores=cores(free=False),
+            slow_sync=compiled("slow_sync.c", into / "slow_sync.so", *SLOW_SYNC_FLAGS),
+            cores=pinning,
             within=arguments.folder,
             seconds=arguments.seconds,
             idle_s=arguments.idle_seconds,

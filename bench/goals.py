@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from bench.scenarios import BARE, COMMANDS, OURS, PACE, SIZES, Case, Command, Load, Measurement, Rest
+from bench.scenarios import BARE, COMMANDS, CROWD, OURS, PACE, SIZES, AtRest, Case, Command, Measurement, UnderLoad
 
 
 class Spread(NamedTuple):
@@ -50,26 +50,26 @@ def goals() -> Iterator[Goal]:
     """All of them, those of the way in first."""
     rate, p99 = "events_per_s", "p99_ms"
     for connections, share in zip(SIZES, (0.9, 1.0), strict=True):
-        ours, bare = (Load(server=each, connections=connections, pinned=True) for each in (OURS, BARE))
+        ours, bare = (UnderLoad(server=each, connections=connections, pinned=True) for each in (OURS, BARE))
         yield Goal(of=ours, over=bare, figure=rate, at_least=share)
         yield Goal(of=ours, over=bare, figure=p99, at_most=1.5)
-    for case in (Load(server=OURS, connections=each, pinned=pinned) for pinned in (True, False) for each in SIZES):
+    for case in (UnderLoad(server=OURS, connections=each, pinned=pinned) for pinned in (True, False) for each in SIZES):
         for peer, times in (("express", 1.3), ("express-durable", 3.2), ("hookrelay", 15)):
-            over = Load(server=peer, connections=case.connections, pinned=case.pinned)
+            over = UnderLoad(server=peer, connections=case.connections, pinned=case.pinned)
             yield Goal(of=case, over=over, figure=rate, at_least=times)
         yield Goal(of=case, figure="cpu_s_per_1000", at_most=0.12)
-    few = Load(server=OURS, connections=16)
-    for connections in (64, 256, 900):
-        yield Goal(of=Load(server=OURS, connections=connections), over=few, figure=rate, at_least=0.8)
+    few = UnderLoad(server=OURS, connections=16)
+    for connections in CROWD[1:]:
+        yield Goal(of=UnderLoad(server=OURS, connections=connections), over=few, figure=rate, at_least=0.8)
     for isolation, deliveries_per_s in (("thread", 10_000), ("process", 5_000)):
         for pace in (0, PACE):
-            both = Load(server=f"{OURS}-{isolation}", connections=64, pace=pace)
-            yield Goal(of=both, over=Load(server=OURS, connections=64), figure=rate, at_least=0.6)
+            both = UnderLoad(server=f"{OURS}-{isolation}", connections=64, pace=pace)
+            yield Goal(of=both, over=UnderLoad(server=OURS, connections=64), figure=rate, at_least=0.6)
             yield Goal(of=both, figure="deliveries_per_s", at_least=deliveries_per_s)
             yield Goal(of=both, figure=p99, at_most=25)
-    yield Goal(of=Load(server=OURS, connections=32, slow_disk=True), figure=rate, at_least=1_000)
+    yield Goal(of=UnderLoad(server=OURS, connections=32, slow_disk=True), figure=rate, at_least=1_000)
     for name, most in (("idle_percent", 0.2), ("ready_s", 0.7), ("memory_mb", 80), ("tree_mb", 150)):
-        yield Goal(of=Rest(), figure=name, at_most=most)
+        yield Goal(of=AtRest(), figure=name, at_most=most)
     for words in COMMANDS:
         yield Goal(of=Command(words), figure="cpu_s", at_most=0.25)
 

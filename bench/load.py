@@ -48,9 +48,9 @@ class Load:
 
     def __init__(self, into: Path, *, secret: str, requests: int, path: str) -> None:
         """Compile and build in the folder `into`. Raises `Failed` if there is no compiler."""
-        self._program = compiled("load.c", into / "load")
-        self._requests = into / "requests"
-        with self._requests.open("wb") as file:
+        self.program = compiled("load.c", into / "load")
+        self.requests = into / "requests"
+        with self.requests.open("wb") as file:
             for each in signed_requests(requests, host="localhost", path=path, secret=secret):
                 file.write(struct.pack("=I", len(each)) + each)
 
@@ -70,8 +70,8 @@ class Load:
         `at_start` is called when the warm-up is over. Raises `Failed` if the load does not run.
         """
         host, port = loopback(url)
-        words = [host, str(port), str(self._requests), str(connections), str(WARM_UP_S), str(seconds), str(per_s)]
-        with started([str(self._program), *words], core=core, errors=errors) as process:
+        words = [host, str(port), str(self.requests), str(connections), str(WARM_UP_S), str(seconds), str(per_s)]
+        with started([str(self.program), *words], core=core, errors=errors) as process:
             announced(process, "measuring", errors=errors)
             at_start()
             return Answers(**json.loads("{" + announced(process, "{", errors=errors)))

@@ -68,6 +68,8 @@ class Bench:
         cores = self.cores if pinned else FREE
         preload = self.slow_sync if slow_disk else None
         with served(server, secret=self.secret, core=cores.server, within=self.within, preload=preload) as serving:
+            if serving.taken:
+                time.sleep(SETTLE_S)
             readings: list[_Reading] = []
             answers = self.load.answers(
                 serving.url,
@@ -119,15 +121,10 @@ class Bench:
 def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str, float]:
     """What a command of the bridge prints, and its CPU seconds, user and system."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "glycanbridge", *arguments],
-            cwd=ROOT,
-            env=environ,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        command = [sys.executable, "-m", "glycanbridge", *arguments]
+        with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT) as process:
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         told = output.read()
     if process.returncode:

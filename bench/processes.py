@@ -34,9 +34,9 @@ class Cores(NamedTuple):
         return self.server is not None
 
 
-def cores(*, free: bool) -> Cores:
+def cores() -> Cores:
     """One core for the server and another one for the load, where the system has both and can pin a process."""
-    if free or not hasattr(os, "sched_getaffinity"):
+    if not hasattr(os, "sched_getaffinity"):
         return Cores(None, None)
     allowed = sorted(os.sched_getaffinity(0))
     return Cores(allowed[0], allowed[-1]) if len(allowed) > 1 else Cores(None, None)

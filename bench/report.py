@@ -12,7 +12,7 @@ from statistics import median
 import apsw
 
 from bench.goals import goals
-from bench.scenarios import Case, Command, Load, Measurement, Rest
+from bench.scenarios import AtRest, Case, Command, Measurement, UnderLoad
 
 FORMATS = {
     "events_per_s": ("events/s", "{:,.0f}"),
@@ -47,7 +47,7 @@ def machine(sync_ms: float) -> dict[str, object]:
 def as_json(measured: Sequence[Measurement]) -> dict[str, object]:
     """All there is to tell."""
     return {
-        "medians": [{"case": str(case)} | _medians(measured, case) for case in _cases(measured, (Load, Rest, Command))],
+        "medians": [{"case": str(case)} | _medians(measured, case) for case in _cases(measured)],
         "goals": [
             {
                 "goal": str(goal),
@@ -67,7 +67,7 @@ def as_json(measured: Sequence[Measurement]) -> dict[str, object]:
 def as_text(measured: Sequence[Measurement]) -> str:
     """A table of medians for each kind of case, the goals, and whatever went wrong."""
     told: list[str] = []
-    for kind in (Load, Rest, Command):
+    for kind in (UnderLoad, AtRest, Command):
         told += _figures(measured, kind)
     told += table([["goal", "figure", "promised", "reached", ""], *_goals(measured)])
     told += [f"\nround {each.round}, {each.case}: {line}" for each in measured for line in each.troubles]
@@ -75,7 +75,7 @@ def as_text(measured: Sequence[Measurement]) -> str:
 
 
 def _figures(measured: Sequence[Measurement], kind: type[Case]) -> list[str]:
-    medians = {case: _medians(measured, case) for case in _cases(measured, kind)}
+    medians = {case: _medians(measured, case) for case in _cases(measured) if isinstance(case, kind)}
     names = [name for name in FORMATS if any(each.get(name) is not None for each in medians.values())]
     rows = [[str(case), *(_shown(name, each.get(name)) for name in names)] for case, each in medians.items()]
     return [*table([["", *(FORMATS[name][0] for name in names)], *rows]), ""] if rows else []
@@ -87,11 +87,12 @@ def _goals(measured: Sequence[Measurement]) -> Iterable[list[str]]:
         if reached is not None:
             bound = f"at least {goal.at_least:,}" if goal.at_least is not None else f"at most {goal.at_most:,}"
             name = FORMATS[goal.figure][0]
-            yield [str(goal), name, bound, spread(reached), "met" if goal.met(reached.median) else "not met"]
+            shown = spread(reached, FORMATS[goal.figure][1] if goal.over is None else "{:.2f}")
+            yield [str(goal), name, bound, shown, "met" if goal.met(reached.median) else "not met"]
 
 
-def _cases(measured: Iterable[Measurement], kind: type[Case] | tuple[type[Case], ...]) -> list[Case]:
-    return [case for case in dict.fromkeys(each.case for each in measured) if isinstance(case, kind)]
+def _cases(measured: Iterable[Measurement]) -> list[Case]:
+    return list(dict.fromkeys(each.case for each in measured))
 
 
 def _medians(measured: Iterable[Measurement], case: Case) -> dict[str, float | None]:
@@ -104,11 +105,11 @@ def _shown(name: str, value: float | None) -> str:
     return "-" if value is None else FORMATS[name][1].format(value)
 
 
-def spread(ratio: object) -> str:
+def spread(ratio: object, shown: str = "{:.2f}") -> str:
     """A ratio's median and, in brackets, the least and the most of it."""
     if not isinstance(ratio, tuple):
         return "-"
-    return "{} ({}-{})".format(*(f"{each:.2f}" if each < 1000 else f"{each:,.0f}" for each in ratio))
+    return f"{shown} ({shown}-{shown})".format(*ratio)
 
 
 def table(rows: Sequence[Sequence[object]]) -> list[str]:

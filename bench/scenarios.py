@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.measures import Bench, Figures, Outcome
@@ -10,6 +10,7 @@ from bench.measures import Bench, Figures, Outcome
 BARE, OURS = "bare", "ours-4"
 PEERS = ("express", "express-durable", "webhook", "hookrelay")
 SIZES = (16, 64)
+CROWD = (*SIZES, 256, 900)
 PACE = 0.62
 """Of the rate of recording alone: what is sent while delivering, when it is not as much as possible."""
 COMMANDS = (
@@ -26,7 +27,7 @@ COMMANDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class UnderLoad:
     """A server under load."""
 
     server: str
@@ -44,7 +45,7 @@ class Load:
 
     def measured(self, bench: Bench, before: dict[Case, Figures]) -> Outcome:
         """Measure it; `before`: what this round has measured already."""
-        alone = before[Load(server=OURS, connections=self.connections)] if self.pace else {}
+        alone = before[UnderLoad(server=OURS, connections=self.connections)] if self.pace else {}
         return bench.under_load(
             self.server,
             connections=self.connections,
@@ -55,7 +56,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Rest:
+class AtRest:
     """The bridge with nothing to do."""
 
     def __str__(self) -> str:
@@ -80,7 +81,7 @@ class Command:
         return bench.command(self.words)
 
 
-Case = Load | Rest | Command
+Case = UnderLoad | AtRest | Command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,36 +96,38 @@ class Measurement:
 
 
 def _both() -> Iterator[Case]:
-    yield Load(server=OURS, connections=64)
+    yield UnderLoad(server=OURS, connections=64)
     for isolation in ("thread", "process"):
         for pace in (0, PACE):
-            yield Load(server=f"{OURS}-{isolation}", connections=64, pace=pace)
+            yield UnderLoad(server=f"{OURS}-{isolation}", connections=64, pace=pace)
 
 
 SCENARIOS: dict[str, tuple[Case, ...]] = {
     "in": tuple(
-        Load(server=server, connections=connections, pinned=pinned)
+        UnderLoad(server=server, connections=size, pinned=pinned)
         for pinned in (True, False)
-        for connections in SIZES
+        for size in SIZES
         for server in (BARE, "bare-tuned", OURS, *PEERS)
     ),
     "fan-out": tuple(
-        Load(server=server, connections=64, pinned=True) for server in (BARE, "ours-0", "ours-1", OURS, "ours-10")
+        UnderLoad(server=server, connections=64, pinned=True) for server in (BARE, "ours-0", "ours-1", OURS, "ours-10")
     ),
-    "crowd": tuple(
-        Load(server=server, connections=connections) for connections in (*SIZES, 256, 900) for server in (BARE, OURS)
-    ),
+    "crowd": tuple(UnderLoad(server=server, connections=size) for size in CROWD for server in (BARE, OURS)),
     "both": tuple(_both()),
-    "slow-disk": (Load(server=OURS, connections=32, slow_disk=True),),
-    "idle": (Rest(),),
+    "slow-disk": (UnderLoad(server=OURS, connections=32, slow_disk=True),),
+    "idle": (AtRest(),),
     "commands": tuple(map(Command, COMMANDS)),
 }
 
 
-def cases(scenarios: Iterable[str], *, without: Iterable[str]) -> list[Case]:
-    """The cases of these scenarios, each once, but for those of the servers `without`."""
+def cases(scenarios: Iterable[str], *, without: Collection[str], pinned: bool) -> list[Case]:
+    """The cases of these scenarios, each once: none of the servers `without`; what is pinned only if that can be."""
+
+    def possible(case: Case) -> bool:
+        return not isinstance(case, UnderLoad) or (case.server not in without and case.pinned <= pinned)
+
     found = dict.fromkeys(case for name in scenarios for case in SCENARIOS[name])
-    return [case for case in found if not (isinstance(case, Load) and case.server in without)]
+    return list(filter(possible, found))
 
 
 def measurements(bench: Bench, measured: Iterable[Case], *, rounds: int) -> Iterator[Measurement]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -28,6 +29,7 @@ from bench.processes import END_S, Failed, Process, announced, started
 
 PEERS = Path(__file__).parent / "peers"
 PEERS_PYTHON = PEERS / ".venv" / "bin" / "python"
+_OURS = re.compile(r"ours-(\d+)(?:-(thread|process))?")
 _NOOP = """\
   {name}:
     plugin: noop
@@ -71,11 +73,10 @@ def served(
 
     `preload`: a library that is loaded before all others.
     """
-    kind, _, isolation = server.removeprefix("ours-").partition("-")
-    ours = server.startswith("ours-")
-    lanes = int(kind) if ours and isolation else 0
-    with folder(within, destinations=int(kind) if ours and not lanes else 0, secret=secret) as made:
-        environ, taken = with_noop(made, isolation, lanes) if lanes else (dict(os.environ), {})
+    ours = _OURS.fullmatch(server)
+    count, isolation = (int(ours[1]), ours[2]) if ours else (0, None)
+    with folder(within, destinations=0 if isolation else count, secret=secret) as made:
+        environ, taken = with_noop(made, isolation, count) if isolation else (dict(os.environ), {})
         if preload is not None:
             environ["LD_PRELOAD"] = str(preload)
         with started(_command(server, made), core=core, errors=made.errors, environ=environ) as process:
@@ -83,7 +84,7 @@ def served(
                 process=process,
                 url=_webhook_url(process, made) if server == "webhook" else announced(process, errors=made.errors),
                 made=made,
-                destinations=int(kind) if ours else None,
+                destinations=count if ours else None,
                 taken=list(taken.values()),
             )
 
