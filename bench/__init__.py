@@ -1,3 +1,3 @@
-"""Benchmarks: how fast events are kept (`bench`) and delivered (`bench.deliveries`), and does a kill lose any
-(`bench.crashes`)?
+"""Benchmarks: how fast is the bridge beside its peers (`bench`), how fast does it deliver out of a long backlog
+(`bench.deliveries`), and does a kill lose any event (`bench.crashes`)?
 """

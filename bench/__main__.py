@@ -17,7 +17,7 @@ from bench.folder import PATH, sync_ms
 from bench.load import Load, compiled
 from bench.measures import Bench
 from bench.processes import Cores, Failed, cores
-from bench.report import FORMATS, as_json, as_text, machine
+from bench.report import as_json, as_text, first_figure, machine
 from bench.scenarios import PEERS, SCENARIOS, Measurement, cases, measurements
 from bench.servers import lacks
 
@@ -49,10 +49,8 @@ def _run(arguments: argparse.Namespace) -> int:
     with _bench(arguments, pinning) as bench:
         for each in measurements(bench, chosen, rounds=arguments.rounds):
             measured.append(each)
-            name, value = next(iter(each.figures.items()))
-            shown = "-" if value is None else FORMATS[name][1].format(value)
-            told = f"round {each.round} of {arguments.rounds}, {each.case}: {FORMATS[name][0]} {shown}"
-            print("; ".join([told, *each.troubles]), file=sys.stderr)
+            told = [f"round {each.round} of {arguments.rounds}, {each.case}", *first_figure(each), *each.troubles]
+            print("; ".join(told), file=sys.stderr)
     print(", ".join(f"{name} {value}" for name, value in told_of_machine.items()))
     print(f"{arguments.rounds} rounds, {arguments.seconds:g} s for each load; medians")
     for peer, what in missing.items():
@@ -63,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         told_all = {"machine": told_of_machine, "left_out": missing, **as_json(measured)}
         arguments.json.write_text(json.dumps(told_all, indent=2) + "\n", encoding="utf-8")
-    return 1 if any(each.lost for each in measured) else 0
+    return 1 if any(each.failed for each in measured) else 0
 
 
 @contextmanager

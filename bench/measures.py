@@ -34,8 +34,8 @@ class Outcome(NamedTuple):
 
     figures: Figures
     troubles: list[str]
-    lost: bool
-    """Whether what the journal holds is not what was answered."""
+    failed: bool
+    """Whether the journal does not hold what was answered 200, or it did not run."""
 
 
 class _Reading(NamedTuple):
@@ -101,7 +101,7 @@ class Bench:
                 "memory_mb": memory_mb(pid),
                 "tree_mb": tree_memory_mb(pid),
             }
-            return Outcome(figures, [], lost=False)
+            return Outcome(figures, [], failed=False)
 
     def command(self, words: str) -> Outcome:
         """One of the bridge's commands, in a folder with a small journal."""
@@ -115,7 +115,7 @@ class Bench:
                 listed, _ = _run(["events", "list", "--limit", "1", "--json"], environ)
                 arguments.append(json.loads(listed)["id"])
             _, cpu_s = _run(arguments, environ)
-            return Outcome({"cpu_s": cpu_s}, [], lost=False)
+            return Outcome({"cpu_s": cpu_s}, [], failed=False)
 
 
 def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str, float]:
@@ -156,8 +156,8 @@ def _outcome(serving: Serving, answers: Answers, figures: Figures) -> Outcome:
     if answers.unanswered:
         troubles.append(f"{answers.unanswered} requests were not answered")
     if serving.destinations is None:
-        return Outcome(figures, troubles, lost=False)
+        return Outcome(figures, troubles, failed=False)
     lost = kept.missing(serving.made.journal, answers.accepted, destinations=serving.destinations)
     if not answers.accepted:
         lost.append("no event was answered 200")
-    return Outcome(figures, troubles + lost, lost=bool(lost))
+    return Outcome(figures, troubles + lost, failed=bool(lost))

@@ -101,6 +101,11 @@ def _medians(measured: Iterable[Measurement], case: Case) -> dict[str, float | N
     return {name: median(values) if values else None for name, values in known.items()}
 
 
+def first_figure(measured: Measurement) -> list[str]:
+    """The most telling one, for whoever waits; nothing if it did not run."""
+    return [f"{FORMATS[name][0]} {_shown(name, value)}" for name, value in list(measured.figures.items())[:1]]
+
+
 def _shown(name: str, value: float | None) -> str:
     return "-" if value is None else FORMATS[name][1].format(value)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.measures import Bench, Figures, Outcome
+from bench.processes import Failed
 
 BARE, OURS = "bare", "ours-4"
 PEERS = ("express", "express-durable", "webhook", "hookrelay")
@@ -44,14 +45,16 @@ class UnderLoad:
         return ", ".join(told)
 
     def measured(self, bench: Bench, before: dict[Case, Figures]) -> Outcome:
-        """Measure it; `before`: what this round has measured already."""
-        alone = before[UnderLoad(server=OURS, connections=self.connections)] if self.pace else {}
+        """Measure it; `before`: what this round has measured already. Raises `Failed` if it does not run."""
+        alone = before.get(UnderLoad(server=OURS, connections=self.connections), {}).get("events_per_s") or 0
+        if self.pace and not alone:
+            raise Failed("there is no rate to be paced by")
         return bench.under_load(
             self.server,
             connections=self.connections,
             pinned=self.pinned,
             slow_disk=self.slow_disk,
-            per_s=self.pace * (alone.get("events_per_s") or 0),
+            per_s=self.pace * alone,
         )
 
 
@@ -92,7 +95,7 @@ class Measurement:
     round: int
     figures: Figures
     troubles: tuple[str, ...]
-    lost: bool
+    failed: bool
 
 
 def _both() -> Iterator[Case]:
@@ -131,16 +134,19 @@ def cases(scenarios: Iterable[str], *, without: Collection[str], pinned: bool) -
 
 
 def measurements(bench: Bench, measured: Iterable[Case], *, rounds: int) -> Iterator[Measurement]:
-    """Every case in every round, as it is measured. Raises `Failed` if a server or the load does not run."""
+    """Every case in every round, as it is measured; what does not run is told, and the others are measured."""
     for number in range(1, rounds + 1):
         before: dict[Case, Figures] = {}
         for case in measured:
-            outcome = case.measured(bench, before)
+            try:
+                outcome = case.measured(bench, before)
+            except Failed as error:
+                outcome = Outcome({}, [str(error)], failed=True)
             before[case] = outcome.figures
             yield Measurement(
                 case=case,
                 round=number,
                 figures=outcome.figures,
                 troubles=tuple(outcome.troubles),
-                lost=outcome.lost,
+                failed=outcome.failed,
             )

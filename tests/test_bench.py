@@ -15,14 +15,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from bench import backlog, kept, measures
+from bench import backlog, kept, measures, servers
 from bench.__main__ import SLOW_SYNC_FLAGS, SLOW_SYNC_US
 from bench.goals import Goal, goals
 from bench.load import Load, compiled, loopback
 from bench.measures import Bench
 from bench.processes import Cores, Failed
 from bench.report import as_json, as_text
-from bench.scenarios import SCENARIOS, Measurement, UnderLoad, cases
+from bench.scenarios import SCENARIOS, Measurement, UnderLoad, cases, measurements
 from bench.servers import served
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ needs_compiler = pytest.mark.skipif(
 
 def measurement(case: UnderLoad, number: int, **figures: float) -> Measurement:
     """What a round would have measured."""
-    return Measurement(case=case, round=number, figures=figures, troubles=(), lost=False)
+    return Measurement(case=case, round=number, figures=figures, troubles=(), failed=False)
 
 
 @contextmanager
@@ -129,12 +129,22 @@ def test_the_load_goes_to_this_machine_alone(load, address):
 
 
 @needs_compiler
-@pytest.mark.parametrize("bounds", [("1001", "0", "1"), ("0", "0", "1"), ("1", "60", "61"), ("1", "0", "0")])
-def test_the_load_is_bounded(load, bounds):
+@pytest.mark.parametrize(
+    ("bounds", "told"),
+    [
+        (["1001", "0", "1"], "1 to 1000 connections"),
+        (["0", "0", "1"], "1 to 1000 connections"),
+        (["1", "60", "61"], "0 to 120 seconds"),
+        (["1", "0", "0"], "0 to 120 seconds"),
+    ],
+)
+def test_the_load_is_bounded(load, bounds, told):
     """In connections and in time."""
     words = [load.program, "127.0.0.1", "8080", load.requests, *bounds, "0"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
 
-    assert subprocess.run(words, capture_output=True, timeout=20, check=False).returncode == 2
+    assert done.returncode == 2
+    assert told in done.stderr
 
 
 def test_whoever_has_no_compiler_is_told_what_to_install(tmp_path, monkeypatch):
@@ -160,7 +170,7 @@ def test_a_receiver_that_answers_200_and_keeps_nothing_is_found_out(bench, monke
     monkeypatch.setattr(measures, "served", careless)
     outcome = bench.under_load("ours-4", connections=4, pinned=False)
 
-    assert outcome.lost
+    assert outcome.failed
     assert "events were answered 200 and are not in the journal" in outcome.troubles[0]
 
 
@@ -197,6 +207,19 @@ def test_what_is_delivered_meanwhile_is_counted(bench, isolation):
 
     assert outcome.troubles == []
     assert outcome.figures["deliveries_per_s"] > 0
+
+
+@needs_compiler
+def test_a_server_that_does_not_run_is_told_and_the_others_are_measured(bench, monkeypatch):
+    """Minutes of measuring are not thrown away for one peer; but the exit status must not say that all was well."""
+    monkeypatch.setattr(servers, "PEERS_PYTHON", Path("/bin/false"))
+    chosen = [UnderLoad(server="hookrelay", connections=2), UnderLoad(server="bare", connections=2)]
+
+    broken, well = measurements(bench, chosen, rounds=1)
+
+    assert (broken.failed, broken.figures, broken.troubles[0][:8]) == (True, {}, "expected")
+    assert (well.failed, well.troubles) == (False, ())
+    assert well.figures["events_per_s"] > 0
 
 
 def test_a_ratio_is_taken_within_a_round():
