@@ -19,7 +19,7 @@ import apsw
 
 from bench import backlog
 from glycanbridge.delivery import wall_clock
-from glycanbridge.events import EventId
+from glycanbridge.identity import EventId
 
 FEW = 100
 """So many are dead, and so many pending, evenly over the years; a fifth as many are about orders."""
