@@ -6,6 +6,7 @@ The journal decides who is owed what; a lane's host calls the plugin.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ class Destinations(Mapping[str, Destination]):
 
     def __init__(self, destinations: Iterable[Destination]) -> None:
         self._by_name = {each.name: each for each in destinations}
+        self._takers = lru_cache(self._takers_of)  # a clinic has a few practices and thousands of events
 
     def __getitem__(self, name: str) -> Destination:
         return self._by_name[name]
@@ -121,8 +123,10 @@ class Destinations(Mapping[str, Destination]):
 
     def owed(self, event: Event) -> dict[str, tuple[str, ...]]:
         """The names of the destinations that are owed `event`, each with what keeps it in order."""
-        takers = (each for each in self._by_name.values() if each.takes(event.type, event.practice_id))
-        return {each.name: each.order_keys(event) for each in takers}
+        return {each.name: each.order_keys(event) for each in self._takers(event.type, event.practice_id)}
+
+    def _takers_of(self, event_type: str, practice_id: str) -> list[Destination]:
+        return [each for each in self._by_name.values() if each.takes(event_type, practice_id)]
 
 
 def open_destinations(settings: Settings, source: BridgeYaml) -> tuple[Destinations, list[Problem]]:

@@ -28,7 +28,7 @@ class _Parser(HTTPRequestParser):
             super().parse_header(header_plus)
         except ValueError:  # an address with half a bracket, a length of 5,000 digits: waitress lets them through
             raise ParsingError("The request line or a header cannot be read") from None
-        encodings = re.findall(rb"\r\ntransfer-encoding:([^\r]*)", header_plus, re.IGNORECASE)
+        encodings = re.findall(rb"\r\ntransfer-encoding:([^\r]*)", header_plus.lower())
         if len(encodings) > 1 or b"," in b"".join(encodings) or (encodings and "CONTENT_LENGTH" in self.headers):
             raise ParsingError("Transfer-Encoding twice, or beside Content-Length")
         if self.version not in {"1.0", "1.1"}:
@@ -63,6 +63,7 @@ class Connection(HTTPChannel):
     error_task_class = _ErrorTask
     lingers = False
     lingering = False
+    _pieces: list[bytes] | None = None
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -84,13 +85,33 @@ class Connection(HTTPChannel):
         self.began_at = time.monotonic()
 
     def answer(self) -> None:
-        """Answer what has come, and send the answer: waitress would do that in the next turn of its loop."""
+        """Answer what has come and send the answer, in the loop's own thread and in one piece.
+
+        waitress would lay the pieces into a buffer, and send it in the next turn of its loop.
+        """
         try:
+            self._pieces = []
             self.service()
+            pieces, self._pieces = self._pieces, None
             if self.connected:
-                self.handle_write()
+                self._send_all(b"".join(pieces))
         except (Exception, SystemExit):
             self.handle_error()
+
+    def write_soon(self, data: bytes) -> int:
+        """A piece of an answer."""
+        if self._pieces is None:
+            return int(super().write_soon(data))
+        self._pieces.append(data)
+        return len(data)
+
+    def _send_all(self, data: bytes) -> None:
+        if not self.total_outbufs_len:
+            data = data[self.send(data) :]
+        if data:  # the sender does not read as fast as we answer
+            super().write_soon(data)
+        if self.close_when_flushed or self.will_close:
+            self.handle_write()
 
     def overdue(self, deadline_s: float) -> bool:
         """Whether it has kept us waiting too long."""
