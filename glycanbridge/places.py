@@ -40,6 +40,12 @@ def places_in(source: BridgeYaml) -> Places:
     )
 
 
+def destinations_in(source: BridgeYaml) -> tuple[str, ...]:
+    """The names of the destinations in the file, whatever else is wrong with them."""
+    told = source.data.get("destinations")
+    return tuple(told) if isinstance(told, dict) else ()
+
+
 def journal_url(url: str, folder: Path) -> str:
     """The URL with its path taken from `folder`. Raises `ValueError` if it is no URL of a journal."""
     scheme, _, path = url.partition("///")

@@ -62,6 +62,7 @@ LOOKING = SERVING | {"glycanbridge_recorder", "pluggy", "pydantic"}
         *[(f"{group} list", LOOKING) for group in ("events", "deliveries")],
         *[(f"{group} show 1", LOOKING) for group in ("events", "deliveries")],
         ("db check", LOOKING),
+        ("destinations pause all --reason it-is-away", LOOKING),
         ("dead-letters list", SERVING | {"apsw", "glycanbridge_recorder", "pluggy"}),
         *[(command, SERVING) for command in ("check", "destinations", "plugins list", "schema", "events replay --all")],
     ],
@@ -77,7 +78,7 @@ def test_a_command_imports_nothing_large_that_it_does_not_use(serving, command, 
     assert imported & heavy == set()
 
 
-@pytest.mark.parametrize("group", ["events", "deliveries", "dead-letters"])
+@pytest.mark.parametrize("group", ["events", "deliveries", "dead-letters", "destinations"])
 def test_what_a_group_says_of_a_command_that_is_elsewhere_is_true(group):
     """Its help shows it without importing it."""
     context = click.Context(main)
@@ -543,6 +544,8 @@ def test_one_can_look_while_bridge_yaml_is_being_mended(story, tmp_path):
     assert mended.run("check").returncode == 78
     assert len(mended.rows("events", "list")) == 2
     assert len(mended.rows("dead-letters", "list")) == len(story.rows("dead-letters", "list")) > 0
+    assert mended.run("destinations", "pause", "good", "--reason", "it is away").returncode == 0
+    assert mended.run("destinations", "resume", "good").returncode == 0
     assert mended.run("deliveries", "replay", "--all").returncode == 78
 
 

@@ -14,7 +14,7 @@ from serving import sample
 from test_journal import DEAD, TERMS, settle
 
 from glycanbridge.circuit import Circuit
-from glycanbridge.cli.destinations import hindrance
+from glycanbridge.cli.standing import hindrance
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import State
 from glycanbridge.events import parse

@@ -56,7 +56,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """What is here, and the table itself, without importing what is in it."""
-        here = [(name, each.get_short_help_str(formatter.width)) for name, each in self.commands.items()]
+        here = [(name, each.get_short_help_str(limit=200)) for name, each in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl([*here, *((name, does) for name, (_, does) in self.table.items())])
 

@@ -12,8 +12,8 @@ import click
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.cli import WRONG_CONFIGURATION
-from glycanbridge.cli.destinations import hindrance
 from glycanbridge.cli.options import config_option
+from glycanbridge.cli.standing import hindrance
 from glycanbridge.destinations import (
     Destination,
     Destinations,
