@@ -18,8 +18,8 @@ from bench.events import body
 from bench.noop import Taken
 from glycanbridge.delivery import wall_clock
 from glycanbridge.identity import EventId, event_id
-from glycanbridge.journals import open_journal
 from glycanbridge.journals.keys import key_of
+from glycanbridge.journals.opening import open_journal
 
 _EVENT = """
 INSERT INTO events (id, key, own_digest, type, timestamp, received_at, practice_id, kit_code, body)

@@ -20,7 +20,7 @@ from glycanbridge.events import build_models
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
-from glycanbridge.journals import open_journal
+from glycanbridge.journals.opening import open_journal
 from glycanbridge.keeper import Keeper
 from glycanbridge.receiver import Readiness, create_app
 from glycanbridge.settings import Settings, warnings

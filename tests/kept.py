@@ -14,7 +14,7 @@ from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.errors import DeadLetterError, GlycanBridgeError
 from glycanbridge.identity import event_id
 from glycanbridge.journal import Filter
-from glycanbridge.journals import open_journal
+from glycanbridge.journals.opening import open_journal
 
 
 class Sender:

@@ -51,7 +51,8 @@ def test_help_names_every_command(serving):
 
 
 SERVING = {"asyncio", "falcon", "multiprocessing", "structlog", "waitress"}
-LOOKING = SERVING | {"glycanbridge_recorder", "pluggy", "pydantic"}
+PAUSING = SERVING | {"glycanbridge_recorder", "pluggy", "pydantic"}
+LOOKING = PAUSING | {"filelock"}
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,8 @@ LOOKING = SERVING | {"glycanbridge_recorder", "pluggy", "pydantic"}
         ("init", LOOKING | {"apsw"}),
         *[(f"{group} list", LOOKING) for group in ("events", "deliveries")],
         *[(f"{group} show 1", LOOKING) for group in ("events", "deliveries")],
-        ("db check", LOOKING),
-        ("destinations pause all --reason it-is-away", LOOKING),
+        ("db check", PAUSING),
+        ("destinations pause all --reason it-is-away", PAUSING),
         ("dead-letters list", SERVING | {"apsw", "glycanbridge_recorder", "pluggy"}),
         *[(command, SERVING) for command in ("check", "destinations", "plugins list", "schema", "events replay --all")],
     ],

@@ -20,7 +20,7 @@ from glycanbridge.delivery import State
 from glycanbridge.events import parse
 from glycanbridge.identity import event_id
 from glycanbridge.journal import Filter, NewEvent, Standing
-from glycanbridge.journals import open_journal
+from glycanbridge.journals.opening import open_journal
 
 ME = getpass.getuser()
 DESTINATIONS = {

@@ -17,9 +17,10 @@ from glycanbridge.delivery import State
 from glycanbridge.disk import write_anew
 from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journal import Filter
-from glycanbridge.journals import migrations, open_journal, open_questions
+from glycanbridge.journals import migrations, open_questions
 from glycanbridge.journals.database import is_served
 from glycanbridge.journals.delivering import Delivering
+from glycanbridge.journals.opening import open_journal
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.journals.writer import LARGEST_GROUP
 

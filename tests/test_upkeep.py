@@ -12,7 +12,8 @@ from test_journal import TERMS, new_event
 
 from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable
 from glycanbridge.journal import Filter
-from glycanbridge.journals import migrations, open_file, open_questions
+from glycanbridge.journals import migrations, open_questions
+from glycanbridge.journals.opening import open_file
 from glycanbridge.journals.sqlite import SqliteJournal
 
 

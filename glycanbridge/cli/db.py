@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from glycanbridge.cli.options import config_option, read_places
-from glycanbridge.journals import open_file
+from glycanbridge.journals.opening import open_file
 
 
 @click.group

@@ -31,7 +31,7 @@ from glycanbridge.delivery import State
 from glycanbridge.destinations import open_destinations
 from glycanbridge.errors import DeadLetterError, ParseError
 from glycanbridge.journal import Filter, Journal, Replay
-from glycanbridge.journals import open_by_hand
+from glycanbridge.journals.opening import open_by_hand
 from glycanbridge.replays import chosen_deliveries, chosen_events, discard_letter, replay_letter, replay_of
 from glycanbridge.settings import read_settings
 

@@ -14,7 +14,7 @@ from glycanbridge.cli import Commands
 from glycanbridge.cli.choices import reason_option, who
 from glycanbridge.cli.options import config_option, json_option, read_places
 from glycanbridge.journal import Standing
-from glycanbridge.journals import open_by_hand
+from glycanbridge.journals.opening import open_by_hand
 from glycanbridge.places import destinations_in, places_in
 
 LIST = {"list": ("standing.list_destinations", "Show what is owed where, and what holds it up.")}

@@ -1,47 +1,22 @@
-"""The journals there are, by the URL in `bridge.yaml`."""
+"""The journals there are, by the URL in `bridge.yaml`: here to be asked alone, in `opening` to be written to."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from glycanbridge.delivery import Clock, wall_clock
-from glycanbridge.journal import Journal, Questions
+from glycanbridge.journal import Questions
 from glycanbridge.journals.questions import SqliteQuestions
-from glycanbridge.journals.sqlite import SqliteJournal
-from glycanbridge.journals.upkeep import JournalFile
-
-
-def open_journal(url: str, *, clock: Clock = wall_clock) -> Journal:
-    """The journal at `url` (`sqlite:///PATH`), made or brought up to date.
-
-    Raises `JournalUnusable` if it is not one or a newer program's, `JournalUnavailable` if it cannot be opened now.
-    """
-    return SqliteJournal(_path(url), clock=clock)
-
-
-def open_by_hand(url: str, *, make: bool = False) -> Journal:
-    """The journal at `url` for a person's decisions, also while a bridge serves from it: it delivers nothing.
-
-    Raises as `open_journal` does, and `JournalMissing` if there is none yet, unless it is to be made.
-    """
-    path = _path(url)
-    if not make:
-        SqliteQuestions(path).close()
-    return SqliteJournal(path, serves=False)
-
-
-def open_file(url: str) -> JournalFile:
-    """The file of the journal at `url`, for its upkeep. Raises `JournalMissing` if there is none yet."""
-    return JournalFile(_path(url))
 
 
 def open_questions(url: str) -> Questions:
-    """The journal at `url` for reading alone, also while a bridge serves from it.
+    """The journal at `url` (`sqlite:///PATH`) for reading alone, also while a bridge serves from it.
 
-    Raises as `open_journal` does, and `JournalMissing` if there is none yet.
+    Raises `JournalUnusable` if it is not one or a newer program's, `JournalUnavailable` if it cannot be opened now,
+    `JournalMissing` if there is none yet.
     """
-    return SqliteQuestions(_path(url))
+    return SqliteQuestions(path_of(url))
 
 
-def _path(url: str) -> Path:
+def path_of(url: str) -> Path:
+    """The file of the journal at `url`."""
     return Path(url.removeprefix("sqlite:///"))
