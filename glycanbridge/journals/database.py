@@ -140,6 +140,7 @@ def _open(path: Path, clock: Clock, *, serves: bool) -> apsw.Connection:
             else:
                 _leave_to_its_server(connection, path)
             migrate(connection, path, clock)
+            connection.execute("PRAGMA temp_store = MEMORY")  # no file for each group; a migration needs one, or much
         except BaseException:
             connection.close()
             raise
@@ -169,7 +170,6 @@ def _connect(path: Path) -> apsw.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit returns when it is on disk
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -8192")
     except BaseException:
         connection.close()

@@ -91,6 +91,7 @@ class JournalFile:
         with told(self.path):
             database = Database(self.path, clock=wall_clock, serves=True)
             try:
+                database.execute("PRAGMA temp_store = FILE")  # else it would copy the whole journal into memory
                 database.execute("VACUUM")
                 database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
