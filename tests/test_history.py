@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -148,3 +150,28 @@ def test_what_is_many_is_found_among_the_newest(journal, monkeypatch):
 
     assert [(journal.events(each), journal.deliveries(each)) for each in filters] == few
     assert {(len(events), len(deliveries)) for events, deliveries in few} == {(8, 8)}
+
+
+VACUUM = """
+import sys
+from pathlib import Path
+from glycanbridge.journals import open_file
+
+def held():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+file = open_file("sqlite:///" + sys.argv[1])
+before = held()
+file.vacuum()
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell how much memory was held")
+def test_the_file_is_written_anew_without_being_held_in_memory(path):
+    """Six gigabytes after ten million events, on a machine that has two."""
+    past.make(path, 100_000)
+
+    done = subprocess.run([sys.executable, "-c", VACUUM, path], capture_output=True, text=True, check=True)
+
+    assert int(done.stdout) < path.stat().st_size / 2
