@@ -28,6 +28,9 @@ GONE = 1_000
 APART_MS = 9_500
 """An event in so many milliseconds: ten million of them in three years."""
 KITS = 1_000_000_007
+LAST = 20
+"""One in so many comes when the indexes are there: one that was just made has only full pages, which each event would
+split; after years they are partly full."""
 
 _EVENT = """
 INSERT INTO events (id, key, type, timestamp, received_at, practice_id, kit_code, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -39,12 +42,12 @@ SELECT id, id, iif(id > :gone, 'ehr', 'gone'), state, state <> 'pending', state 
        iif(state = 'dead', 'no such patient', NULL), iif(state = 'dead', 'written', NULL),
        iif(state = 'pending', NULL, received_at + 40)
 FROM (SELECT id, received_at, CASE id % :apart WHEN 1 THEN 'dead' WHEN 2 THEN 'pending' ELSE 'delivered' END AS state
-      FROM events NOT INDEXED)
+      FROM events NOT INDEXED WHERE id > :after)
 """
 _ATTEMPTS = """
 INSERT INTO attempts
 SELECT id, 1, finished_at - 20, 20, iif(state = 'dead', 'permanent', 'delivered'), last_error, receipt
-FROM deliveries NOT INDEXED WHERE attempt = 1
+FROM deliveries NOT INDEXED WHERE id > :after AND attempt = 1
 """
 _INDEXES = """
 SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name IN ('events', 'deliveries') AND sql IS NOT NULL
@@ -59,14 +62,13 @@ def make(journal: Path, count: int) -> None:
         for pragma in ("journal_mode = DELETE", "journal_mode = OFF", "synchronous = OFF", "cache_size = -800000"):
             connection.execute(f"PRAGMA {pragma}")
         indexes = list(connection.execute(_INDEXES))
-        for name, _ in indexes:  # made at the end, sorted: else each event would read and write a page of its own
+        for name, _ in indexes:  # made when most is there, sorted: else each event would read and write its own page
             connection.execute(f"DROP INDEX {name}")
-        with connection:
-            connection.executemany(_EVENT, _events(count, first_ms))
-            connection.execute(_DELIVERIES, {"gone": GONE, "apart": count // FEW})
-            connection.execute(_ATTEMPTS)
+        most = count - count // LAST
+        _fill(connection, range(most), count, first_ms)
         for _, sql in indexes:
             connection.execute(sql)
+        _fill(connection, range(most, count), count, first_ms)
     backlog.sync(journal)
 
 
@@ -84,9 +86,16 @@ def event(number: int, at_ms: int, *, orders_apart: int = 0) -> tuple[str, str |
     return kind, None if kind == "order-status-changed" else kit, body, EventId(digest.hex(), digest.hex(), digest)
 
 
-def _events(count: int, first_ms: int) -> Iterator[tuple[object, ...]]:
-    orders_apart = count // (FEW // 5)
-    for number in range(count):
+def _fill(connection: apsw.Connection, numbers: range, count: int, first_ms: int) -> None:
+    after = {"after": numbers.start}
+    with connection:
+        connection.executemany(_EVENT, _events(numbers, count // (FEW // 5), first_ms))
+        connection.execute(_DELIVERIES, {"gone": GONE, "apart": count // FEW, **after})
+        connection.execute(_ATTEMPTS, after)
+
+
+def _events(numbers: range, orders_apart: int, first_ms: int) -> Iterator[tuple[object, ...]]:
+    for number in numbers:
         at_ms = first_ms + number * APART_MS
         kind, kit, body, identity = event(number, at_ms, orders_apart=orders_apart)
         yield number + 1, identity.digest, kind, at_ms, at_ms + 30, "practice_67890", kit, body

@@ -54,7 +54,9 @@ class Listing:
     def events(self) -> str:
         """The newest events that fit."""
         source, conditions = self._events(newest=True)
-        return _select(EVENT, source, conditions, "e.received_at DESC, e.id DESC")
+        order = "e.received_at DESC, e.id DESC"
+        shown = f"e.id IN ({_select('e.id', source, conditions, order)})"  # else all of a rare state are read whole
+        return _select(EVENT, "events e", [shown], order)
 
     def page(self) -> str:
         """The events that fit and come after `:after`, which was received `:at`: with their rows, oldest first."""
