@@ -7,12 +7,13 @@ import subprocess
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
 from test_journal import DELIVERED, TERMS, new_event, settle
 
-from bench import past
+from bench import history, past
 from bench.asked import questions
 from glycanbridge.journal import Filter
 from glycanbridge.journals import migrations, open_file
@@ -152,9 +153,23 @@ def test_what_is_many_is_found_among_the_newest(journal, monkeypatch):
     assert {(len(events), len(deliveries)) for events, deliveries in few} == {(8, 8)}
 
 
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_the_benchmark_says_so_when_an_answer_is_wrong(tmp_path, monkeypatch, capsys, spoilt):
+    """Else it would praise a journal that finds nothing, and quickly."""
+    events = SqliteQuestions.events
+    if spoilt:
+        monkeypatch.setattr(SqliteQuestions, "events", lambda self, which: events(self, which)[:49])
+    told = SimpleNamespace(folder=tmp_path, events=20_000, rounds=1, record=160, json=None)
+
+    status = history._run(told)
+
+    assert (status, "BROKEN" in capsys.readouterr().out) == (spoilt, spoilt)
+
+
 VACUUM = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from glycanbridge.journals import open_file
 
 def held():
