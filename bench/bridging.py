@@ -13,7 +13,8 @@ from bench.processes import memory_mb, serving
 from glycanbridge.delivery import Claim, Ended, Outcome, Result, Settlement, State, steady_clock, wall_clock
 from glycanbridge.events import parse
 from glycanbridge.journal import Filter, NewEvent, Terms
-from glycanbridge.journals import open_journal, open_questions
+from glycanbridge.journals import open_questions
+from glycanbridge.journals.opening import open_journal
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.order import Order
 from glycanbridge.journals.recording import Recording

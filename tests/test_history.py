@@ -16,7 +16,8 @@ from test_journal import DELIVERED, TERMS, new_event, settle
 from bench import history, past
 from bench.asked import questions
 from glycanbridge.journal import Filter
-from glycanbridge.journals import migrations, open_file
+from glycanbridge.journals import migrations
+from glycanbridge.journals.opening import open_file
 from glycanbridge.journals.questions import SqliteQuestions
 from glycanbridge.journals.sqlite import SqliteJournal
 
@@ -170,7 +171,7 @@ VACUUM = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from glycanbridge.journals import open_file
+from glycanbridge.journals.opening import open_file
 
 def held():
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
