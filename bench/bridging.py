@@ -14,8 +14,8 @@ from glycanbridge.delivery import Claim, Ended, Outcome, Result, Settlement, Sta
 from glycanbridge.events import parse
 from glycanbridge.journal import Filter, NewEvent, Terms
 from glycanbridge.journals import open_questions
-from glycanbridge.journals.opening import open_journal
 from glycanbridge.journals.database import Database
+from glycanbridge.journals.opening import open_journal
 from glycanbridge.journals.order import Order
 from glycanbridge.journals.recording import Recording
 from glycanbridge.journals.timekeeper import Timekeeper

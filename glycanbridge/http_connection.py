@@ -10,8 +10,10 @@ import sys
 import time
 from typing import Any
 
+from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.receiver import FixedStreamReceiver
 from waitress.task import ErrorTask
 from waitress.utilities import Error, RequestEntityTooLarge
 
@@ -20,10 +22,20 @@ from glycanbridge.errors import without_text
 log = logging.getLogger(__name__)
 
 
+_PLAIN_HEAD = re.compile(
+    r"(POST (/[\w/.-]*) HTTP/1\.1)\r\n((?:[A-Za-z][A-Za-z0-9-]*: [!-~](?:[ -~]*[!-~])?\r\n)+)\r\n", re.ASCII
+)
+_PLAIN_LINE = re.compile(r"([^:]+): (.+)\r\n")
+_PLAIN_LENGTH = re.compile("[1-9][0-9]{0,8}")
+_NOT_PLAIN = {"CONNECTION", "EXPECT", "TRANSFER_ENCODING"}
+
+
 class _Parser(HTTPRequestParser):
     """Refuses what two readers could frame in two ways, the ground of request smuggling (RFC 9112, 6.3)."""
 
     def parse_header(self, header_plus: bytes) -> None:
+        if self._is_plain(header_plus):
+            return
         try:
             super().parse_header(header_plus)
         except ValueError:  # an address with half a bracket, a length of 5,000 digits: waitress lets them through
@@ -35,6 +47,29 @@ class _Parser(HTTPRequestParser):
             raise ParsingError("Not HTTP/1")
         if self.content_length >= self.adj.max_request_body_size:
             self.expect_continue = False  # it gets its 413, and no invitation to send the body first
+
+    def _is_plain(self, head: bytes) -> bool:
+        """Take in the head of a request of the usual form; `False` for any other, which waitress is to look at.
+
+        waitress looks at each character of each line by several patterns, a tenth of all that a request costs. What is
+        taken in here comes out as waitress would have it: a test holds the two against each other.
+        """
+        plain = _PLAIN_HEAD.fullmatch(head.decode("latin-1"))
+        if plain is None:
+            return False
+        lines = [(name.upper().replace("-", "_"), value) for name, value in _PLAIN_LINE.findall(plain[3])]
+        headers = dict(lines)
+        length = _PLAIN_LENGTH.fullmatch(headers.get("CONTENT_LENGTH", ""))
+        if length is None or len(headers) < len(lines) or not _NOT_PLAIN.isdisjoint(headers):
+            return False
+        self.first_line, self.headers, self.request_uri = plain[1].encode(), headers, plain[2]
+        self.command, self.version, self.path = "POST", "1.1", plain[2]
+        self.proxy_scheme = self.proxy_netloc = self.query = self.fragment = ""
+        self.url_scheme = self.adj.url_scheme
+        self.content_length = int(length[0])
+        buffer = OverflowableBuffer(self.adj.inbuf_overflow)
+        self.body_rcv = FixedStreamReceiver(self.content_length, buffer)  # type: ignore[assignment]
+        return True
 
 
 class _JsonError(Error):

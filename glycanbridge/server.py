@@ -87,6 +87,9 @@ class Server:
         self._keeper.start()
         self._dispatcher.start()
         gc.freeze()  # what is here now stays: to look through it at each collection would halt every request for 30 ms
+        gc.set_threshold(
+            10_000
+        )  # requests that wait for a commit are no garbage, and were looked through every seventh
         self._http.run(on_listening)
         if not self._dispatcher.stop(LAST_ATTEMPTS_S):
             self._cut_off()

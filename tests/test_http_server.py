@@ -10,9 +10,14 @@ import pytest
 import waitress.channel
 import waitress.server
 import waitress.task
+from hypothesis import event, example, given, settings
+from hypothesis import strategies as st
 from serving import Connection, until
+from waitress.adjustments import Adjustments
+from waitress.parser import HTTPRequestParser
 
 from glycanbridge.errors import ListenError
+from glycanbridge.http_connection import _Parser
 from glycanbridge.http_server import IN_TURNS, HttpServer, bind
 from glycanbridge.turns import aside
 
@@ -323,3 +328,84 @@ def test_waitress_is_as_we_lean_on_it():
     assert {"_start", "_sock", "dispatcher", "adj", "sockinfo", "bind_socket"} <= set(
         inspect.signature(server.__init__).parameters
     )
+
+
+NAMES = st.sampled_from(
+    [
+        "Host",
+        "host",
+        "A-b",
+        "X_Y",
+        "X-Y",
+        "Connection",
+        "Expect",
+        "Transfer-Encoding",
+        "transfer-encoding",
+        "Content-Length",
+        "content-length",
+        "C1",
+        "1a",
+        "",
+        "X Y",
+    ]
+)
+VALUES = st.one_of(
+    st.sampled_from(["x", "5", "0", "05", "1234567890", "+5", "chunked", "100-continue", "close", "a b", "a  b", " a"])
+    | st.sampled_from(["a ", "\ta", "a\tb", "", "\xe9", "\x00", "a\r\n b", "a\rb", "a\nb", "\x85", "a:b", "a, b"]),
+    st.text(st.characters(max_codepoint=255), max_size=12),
+)
+SPACES = st.sampled_from([" ", "", "  ", "\t"])
+LINES = st.builds("{}:{}{}".format, NAMES, SPACES, VALUES)
+STARTS = st.builds(
+    "{} {}{}".format,
+    st.sampled_from(["POST", "GET", "post", "POST ", ""]),
+    st.sampled_from(["/", "/a/b", "//a/b", "/a?b", "/a#b", "/%41", "/a:b", "/\xe9", "http://x/a", "*", "/a b", "a"]),
+    st.sampled_from([" HTTP/1.1", " HTTP/1.0", " HTTP/1.1 ", "", " HTTP/1.12"]),
+)
+USUAL_STARTS = st.builds(
+    "POST {} HTTP/1.1\r\nContent-Length: {}".format,
+    st.sampled_from(["/", "/webhooks/glycanage", "//a/b", "/a.b-c_d/", "/./../x"]),
+    st.one_of(st.integers(-1, 2_000_000_000), st.sampled_from(["1_0", "05", ""])),
+)
+USUAL_LINES = st.builds(
+    "{}: {}".format,
+    st.sampled_from(["Host", "A-b", "a-B", "C1", "Connection", "Expect", "Transfer-Encoding", "Content-Length"]),
+    st.sampled_from(["x", "close", "100-continue", "chunked", "5", "a b"])
+    | st.text(st.characters(min_codepoint=31, max_codepoint=127), max_size=9),
+)
+HEADS = st.builds(
+    lambda start, lines: "\r\n".join([start, *lines, "", ""]).encode("latin-1"),
+    st.one_of(STARTS, USUAL_STARTS),
+    st.one_of(st.lists(LINES, max_size=5), st.lists(USUAL_LINES, max_size=3)),
+)
+
+
+def taken_in(parser) -> dict[str, object]:
+    """All that a parser has made of a head."""
+    told = {name: value for name, value in vars(parser).items() if name not in ("adj", "body_rcv")}
+    names = ("chunked", "expect_continue", "connection_close", "content_length", "version", "error", "completed")
+    body = parser.body_rcv
+    return (
+        told | {name: getattr(parser, name) for name in names} | {"body": (type(body), getattr(body, "remain", None))}
+    )
+
+
+@settings(max_examples=1500, deadline=None)
+@given(HEADS)
+@example(
+    b"POST /webhooks/glycanage HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-GlycanAge-Signature: sha256=0\r\n\r\n"
+)
+def test_a_head_of_the_usual_form_is_taken_in_as_waitress_would(head):
+    """Two opinions of where a request ends are the ground of request smuggling."""
+    ours, theirs = _Parser(Adjustments()), HTTPRequestParser(Adjustments())
+    event(f"plain: {ours._is_plain(head)}")
+    if ours.body_rcv is not None:
+        theirs.parse_header(head)
+        assert taken_in(ours) == taken_in(theirs)
+
+
+def test_what_glycanage_sends_is_of_the_usual_form():
+    """Else the shorter way is there for nobody."""
+    head = b"POST /a/b HTTP/1.1\r\nHost: x.y:80\r\nUser-Agent: node-fetch/1.0 (+a b)\r\nContent-Length: 5\r\n\r\n"
+    assert _Parser(Adjustments())._is_plain(head)
+    assert not _Parser(Adjustments())._is_plain(head.replace(b"Host: x.y:80", b"Transfer-Encoding: chunked"))
