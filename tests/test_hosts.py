@@ -290,6 +290,19 @@ def test_a_batch_of_large_bodies_is_handed_over_bit_by_bit(hosts):
     assert [each.outcome.receipt for each in hosts().deliver(handed)] == ["0", "1", "2", "3", "4"]
 
 
+def test_a_batch_that_takes_too_long_bit_by_bit_makes_no_attempt_that_nobody_hears_of(hosts):
+    """The process goes on with what it has in hand; an answer left behind would be taken for the next delivery's."""
+    host, large = hosts(), sample(note="x" * 20_000)
+    host.start()
+    deed = "print('x', file=open('made', 'a')); threading.Event().wait(0.03)"
+
+    made = host.deliver([delivery(large, event_id=deed) for _ in range(9)])
+
+    assert len(made) < 9
+    assert deliver(host, delivery(event_id="receipt = 'next'")).receipt == "next"
+    assert len(hosts.read("made").split()) == len(made)
+
+
 @linux
 @pytest.mark.parametrize(
     "deed", ["while True: self.kept = (self.kept, bytes(1_000_000))", FILL_TO_THE_BRIM, "bytearray(10**12)"]

@@ -68,7 +68,7 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
         turn = Turn()
         for delivery in deliveries_of(*message):
             made = turn.make(attempts.deliver, delivery)
-            send(talk, told_of_made(made) | {"last": made.outcome is OUT_OF_MEMORY})
+            send(talk, told_of_made(made) | {"last": made.outcome is OUT_OF_MEMORY, "over": turn.over})
             if turn.over:
                 break
 

@@ -88,7 +88,7 @@ class ProcessHost:
                 if told.get("last"):
                     self._end()
                     return
-                if turn.over:
+                if told.get("over"):  # its own word: it may make more of this message than our time would have had
                     break
 
     def close(self) -> None:
