@@ -143,6 +143,8 @@ class Connection(HTTPChannel):
     def _send_all(self, data: bytes) -> None:
         if not self.total_outbufs_len:
             data = data[self.send(data) :]
+        if not self.connected:
+            return
         if data:  # the sender does not read as fast as we answer
             super().write_soon(data)
         if self.close_when_flushed or self.will_close:

@@ -30,6 +30,7 @@ class App:
         self.gate.set()
         self.entered = threading.Event()
         self.begun = 0
+        self.meanwhile = lambda: None
 
     def __call__(self, environ, start_response):
         body = environ["wsgi.input"].read()
@@ -39,6 +40,7 @@ class App:
             aside(lambda: self.gate.wait(10))
         if body == b"exit":
             raise SystemExit(1)
+        self.meanwhile()
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 
@@ -272,6 +274,40 @@ def test_a_sender_that_goes_away_while_its_request_waits_harms_nobody(running, a
     app.gate.set()
 
     assert other.answer().body == b"other"
+    other.close()
+
+
+def test_a_sender_that_goes_away_before_its_answer_is_no_error(running, app, caplog):
+    """Anybody can do that as often as he likes, and must not fill the log."""
+    server, address, _ = running
+    gone = Connection(*address)
+    app.meanwhile = gone.reset
+    gone.send(post(b"hello"))
+    until(lambda: app.begun and not server._server.active_channels)
+    app.meanwhile = lambda: None
+    other = Connection(*address)
+    other.send(post(b"other"))
+
+    assert other.answer().body == b"other"
+    assert [each.levelname for each in caplog.records if each.levelname not in ("INFO", "DEBUG")] == []
+    other.close()
+
+
+def test_an_answer_that_the_sender_does_not_read_waits_for_him_alone(running):
+    """What the socket does not take at once is sent later, in order, and then the connection is closed as was asked."""
+    server, address, _ = running
+    server._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    slow, other = Connection(*address), Connection(*address)
+    for _ in range(8):
+        slow.send(post(b"x" * 190_000))
+    slow.send(post(b"last").replace(b"Host: x", b"Connection: close"))
+    other.send(post(b"other"))
+    assert other.answer().body == b"other"
+
+    answers = [slow.answer().body for _ in range(9)]
+    assert [len(each) for each in answers] == [190_000] * 8 + [4]
+    assert slow.answer() is None
+    slow.close()
     other.close()
 
 
