@@ -17,7 +17,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -57,6 +56,8 @@ class HttpServer:
     ) -> None:
         """`listening` is bound already (see `bind`); nothing is accepted before `run`."""
         self._stopping = False
+        self._closed = False
+        self._waking = threading.RLock()  # a signal may come while its own thread holds it
         self._listening = listening
         self._map: dict[int, Any] = {}
         self._threads = ThreadedTaskDispatcher()
@@ -101,6 +102,8 @@ class HttpServer:
 
     def close(self) -> None:
         """Let go of every socket and thread; `run` ends with it."""
+        with self._waking:
+            self._closed = True
         if self._server.turns is not None:
             self._server.turns.close()
         self._threads.shutdown(timeout=1)
@@ -111,9 +114,10 @@ class HttpServer:
         self._server.answer()
 
     def _wake(self) -> None:
-        """End the loop's waiting, from any thread."""
-        with suppress(OSError):  # it has ended, and closed its end
-            self._server.trigger.pull_trigger()
+        """End the loop's waiting, from any thread; nothing once it is closed: by then its pipe's number may be a file's."""
+        with self._waking:
+            if not self._closed:
+                self._server.trigger.pull_trigger()
 
     def _busy(self) -> bool:
         """Whether a request is running or half received, or an answer half sent; idle connections are let go."""

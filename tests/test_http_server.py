@@ -186,13 +186,19 @@ def test_stopping_lets_a_running_request_end(running, app):
     connection.close()
 
 
-def test_whoever_comes_back_after_the_end_is_not_disturbed(running):
-    """The journal's writer may still be at it when the drain is over: it must not die of a closed pipe."""
+def test_whoever_comes_back_after_the_end_writes_into_no_file_of_somebody_else(running, tmp_path):
+    """The journal's writer may still be at it when the drain is over, and the pipe's number be the journal's by then."""
     server, _, thread = running
     server.stop()
     thread.join(20)
+    files = [(tmp_path / str(number)).open("w+b", buffering=0) for number in range(64)]
 
     server._wake()
+
+    assert [each.read() for each in files] == [b""] * len(files)
+    assert [each.tell() for each in files] == [0] * len(files)
+    for each in files:
+        each.close()
 
 
 def test_stopping_does_not_wait_for_an_idle_connection(running):
