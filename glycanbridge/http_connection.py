@@ -140,6 +140,15 @@ class Connection(HTTPChannel):
         self._pieces.append(data)
         return len(data)
 
+    def send_continue(self) -> None:
+        """Invite the sender to send a body; behind the answer that is about to be sent, if there is one."""
+        if self._pieces is None or self.request is None:
+            super().send_continue()
+            return
+        self.request.expect_continue = self.request.completed = False
+        self.sent_continue = True
+        self._pieces.append(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def _send_all(self, data: bytes) -> None:
         if not self.total_outbufs_len:
             data = data[self.send(data) :]

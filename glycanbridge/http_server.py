@@ -114,7 +114,7 @@ class HttpServer:
         self._server.answer()
 
     def _wake(self) -> None:
-        """End the loop's waiting, from any thread; nothing once it is closed: by then its pipe's number may be a file's."""
+        """End the loop's waiting, from any thread; not once it is closed: its pipe's number may be a file's by then."""
         with self._waking:
             if not self._closed:
                 self._server.trigger.pull_trigger()

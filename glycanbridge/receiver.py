@@ -123,7 +123,7 @@ class Webhook:
         except SignatureError as error:
             self._refused.count(error.reason)
             raise falcon.HTTPUnauthorized(title="Unauthorized", description=f"{HEADER} does not fit") from None
-        except (JournalUnavailable, DeadLetterError) as error:
+        except (JournalUnavailable, DeadLetterError, TimeoutError) as error:
             self._readiness.refused_at = time.monotonic()
             self._not_kept.count(str(error))
             raise _unavailable() from None

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 MOST_IDLE = 64
 """So many turns are kept for later calls: to make a new one takes longer than to verify and parse an event."""
+ASIDE_S = 8.0
+"""How long a call waits for what was put aside: GlycanAge gives up on a request after 10 seconds."""
 LOOKED_EVERY_S = 0.5
 """How soon it is seen that a wait has lasted too long."""
 
@@ -156,28 +158,36 @@ def hand_over(put: Callable[[list[T]], object], item: T) -> None:
 
 
 def aside(call: Callable[[], T]) -> T:
-    """What `call` returns or raises; in a turn another thread makes it, because it takes long, and others go on."""
+    """What `call` returns or raises; in a turn another thread makes it, because it takes long, and others go on.
+
+    Raises `TimeoutError` after `ASIDE_S`: it may still be made, if it had begun.
+    """
     turn = _turn()
     if turn is None:
         return call()
     task = _Aside(call)
     turn.turns.aside(task)
-    task.wait(float("inf"))
+    if not task.wait(ASIDE_S):
+        task.abandoned = True
+        raise TimeoutError(f"what was put aside took longer than {ASIDE_S:g} s")
     if task.error is not None:
         raise task.error
     return cast(T, task.result)
 
 
 class _Aside(Waiting):
-    __slots__ = ("call", "error", "result")
+    __slots__ = ("abandoned", "call", "error", "result")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         super().__init__()
         self.call = call
+        self.abandoned = False
         self.result: Any = None
         self.error: BaseException | None = None
 
     def service(self) -> None:
+        if self.abandoned:
+            return
         try:
             self.result = self.call()
         except BaseException as error:

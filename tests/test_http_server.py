@@ -187,7 +187,7 @@ def test_stopping_lets_a_running_request_end(running, app):
 
 
 def test_whoever_comes_back_after_the_end_writes_into_no_file_of_somebody_else(running, tmp_path):
-    """The journal's writer may still be at it when the drain is over, and the pipe's number be the journal's by then."""
+    """The journal's writer may still be at it when the drain is over, and the pipe's number the journal's by then."""
     server, _, thread = running
     server.stop()
     thread.join(20)
@@ -315,6 +315,23 @@ def test_an_answer_that_the_sender_does_not_read_waits_for_him_alone(running):
     assert slow.answer() is None
     slow.close()
     other.close()
+
+
+def test_nobody_is_invited_to_send_on_before_the_answer_that_is_due_to_him(running):
+    """The invitation would be taken for the earlier request's."""
+    _, address, _ = running
+    connection = Connection(*address)
+    second = post(b"there")
+    head, _, body = second.replace(b"Host: x", b"Expect: 100-continue").partition(b"\r\n\r\n")
+    connection.send(post(b"hello") + head + b"\r\n\r\n")
+    came = b""
+    while not came.endswith(b"100 Continue\r\n\r\n") or b"hello" not in came:
+        came += connection.socket.recv(4096)
+    connection.send(body)
+
+    assert came.startswith(b"HTTP/1.1 200 OK")
+    assert connection.answer().body == b"there"
+    connection.close()
 
 
 def test_an_application_that_wants_to_exit_ends_its_connection_alone(running):

@@ -132,6 +132,25 @@ def test_what_takes_long_is_done_by_another_thread(loop):
     assert told == [42, "raised"]
 
 
+def test_what_was_put_aside_and_takes_too_long_is_given_up(loop, monkeypatch):
+    """A disk that hangs must not hold requests for ever; what had not begun by then is not begun any more."""
+    now, told, made = [1000.0], [], []
+    monkeypatch.setattr(rooms, "monotonic", lambda: now[0])
+
+    def call():
+        with pytest.raises(TimeoutError):
+            aside(lambda: made.append("made"))
+        told.append("given up")
+
+    loop.turns.begin(call)
+    now[0] += rooms.ASIDE_S + 1
+    loop.turns.go_on()
+    loop.aside.pop().service()
+    loop.turns.go_on()
+
+    assert (told, made) == (["given up"], [])
+
+
 def test_in_a_thread_of_its_own_waiting_is_waiting():
     """The same code, without turns."""
     waiting = Waiting()
