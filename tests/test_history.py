@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import shutil
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +18,7 @@ from test_journal import DELIVERED, TERMS, new_event, settle
 
 from bench import history, past
 from bench.asked import questions
+from glycanbridge.delivery import State
 from glycanbridge.journal import Filter
 from glycanbridge.journals import migrations
 from glycanbridge.journals.opening import open_file
@@ -55,6 +59,66 @@ def test_a_version_2_journal_knows_all_of_its_events_again(path, clock):
         assert [row.state for row in journal.deliveries(Filter())] == ["pending"] * 4
     with closing(open_file(f"sqlite:///{path}")) as file:
         assert file.check() == []
+
+
+STATES = (
+    "due_at = 1",
+    "due_at = NULL",
+    "due_at = NULL, held = 1",
+    "state = 'running', due_at = 1, lease_owner = 'me'",
+    "state = 'dead', due_at = NULL, finished_at = 1",
+    "state = 'delivered', due_at = NULL, finished_at = 1",
+)
+FILTERS = [
+    Filter(limit=limit, **dict(zip(("type", "destination", "state", "held", "since", "kit"), parts, strict=True)))
+    for limit in (2, 100)
+    for parts in itertools.product(
+        (None, "kit-received"), (None, "a", "b", "c"), (None, *State), (False, True), (None, 15), (None, "KIT001234")
+    )
+]
+
+
+def fits(which, event, delivery) -> bool:
+    """Whether a delivery of an event is what is asked for."""
+    asked = {which.type: event.type, which.destination: delivery.destination, which.state: delivery.state}
+    asked[which.kit] = event.kit_code
+    return (
+        all(asked_for in (None, had) for asked_for, had in asked.items())
+        and (delivery.held or not which.held)
+        and event.received_at >= (which.since or 0)
+    )
+
+
+@pytest.mark.parametrize("many", [1, 4, 10_000])
+def test_a_list_is_the_same_whatever_leads(path, clock, monkeypatch, many):
+    """Each filter, and each two of them, against all there is; events are not recorded in the order of their times."""
+    monkeypatch.setattr("glycanbridge.journals.lists.MANY", many)
+    monkeypatch.setattr("glycanbridge.journals.lists.MANY_OF_DESTINATION", many)
+    chance = random.Random(7)
+    with closing(SqliteJournal(path, clock=clock, steady=clock.steady)) as journal:
+        for number in range(40):
+            kind = chance.choice(["report-ready", "kit-received", "order-status-changed"])
+            new = new_event(kind, owed_to=chance.choice([("a", "b"), ("a",), ("b",)]), timestamp=number)
+            journal.record(replace(new, received_at=chance.randrange(30)))
+        with closing(apsw.Connection(str(path))) as connection:
+            for row in range(1, connection.execute("SELECT max(id) FROM deliveries").get + 1):
+                connection.execute(f"UPDATE deliveries SET {chance.choice(STATES)} WHERE id = ?", (row,))
+            order = dict(connection.execute("SELECT event_id, id FROM events"))
+            places = dict(connection.execute(
+                "SELECT lower(hex(e.key)) || ':' || d.destination, d.id FROM deliveries d, events e WHERE e.id = event"
+            ))  # fmt: skip
+        events = sorted(journal.events(Filter(limit=100)), key=lambda row: (-row.received_at, -order[row.id]))
+        owed = {row.id: journal.deliveries_of(row.id) for row in events}
+        for which in FILTERS:
+            fitting = [row.id for row in events if any(fits(which, row, each) for each in owed[row.id])]
+            assert [row.id for row in journal.events(which)] == fitting[: which.limit], which
+            pairs = [(row, each) for row in events for each in owed[row.id] if fits(which, row, each)]
+            found = journal.deliveries(which)
+            assert len(found) == min(which.limit, len(pairs)), which
+            assert {each.id for each in found} <= {each.id for _, each in pairs}, which
+            by_id = sorted((each.id for _, each in pairs), key=lambda name: -places[name])
+            if which.type is None and which.since is None:
+                assert [each.id for each in found] == by_id[: which.limit], which
 
 
 def test_an_id_may_begin_like_a_hash_and_be_its_senders(journal):
@@ -148,7 +212,7 @@ def test_what_is_many_is_found_among_the_newest(journal, monkeypatch):
         journal.record(new_event(timestamp=number))
     filters = Filter(state="pending"), Filter(state="pending", since=1), Filter(state="pending", destination="a")
     few = [(journal.events(each), journal.deliveries(each)) for each in filters]
-    monkeypatch.setattr("glycanbridge.journals.questions.MANY", 8)
+    monkeypatch.setattr("glycanbridge.journals.lists.MANY", 8)
 
     assert [(journal.events(each), journal.deliveries(each)) for each in filters] == few
     assert {(len(events), len(deliveries)) for events, deliveries in few} == {(8, 8)}

@@ -89,7 +89,7 @@ class ProcessHost:
                     self._end()
                     return
                 if told.get("over"):  # its own word: it may make more of this message than our time would have had
-                    break
+                    return
 
     def close(self) -> None:
         """Let the plugin close, within `CLOSE_S`; then its process is ended, also in the middle of an attempt."""

@@ -12,6 +12,8 @@ from glycanbridge.journal import Filter
 
 MANY = 10_000
 """Fewer deliveries in a state are looked through where they are; more of them are met among the newest rows."""
+MANY_OF_DESTINATION = 1_500
+"""The same for the deliveries of a destination, which are counted for each list of its events."""
 EVENT = """
 e.event_id, e.type, e.timestamp, e.received_at, e.practice_id, e.kit_code, e.flags, e.body,
 (SELECT s.state FROM deliveries s WHERE s.event = e.id ORDER BY
@@ -30,6 +32,8 @@ _INDEXES = {
     State.DEAD: (("deliveries_dead", "state = 'dead'"),),
 }  # fmt: skip
 """The partial indexes over deliveries, and what each holds, sorted by destination."""
+_HELD = ("deliveries_waiting", "state = 'pending' AND due_at IS NULL AND held = 1")
+"""Most that wait without a due time wait for the one before them, and not for a person."""
 
 
 class Listing:
@@ -41,26 +45,32 @@ class Listing:
         self._of_event = _of_event(which)
         self._of_delivery = _of_delivery(which)
         self.few = False
-        """Whether fewer than `MANY` deliveries are in the state that is asked for: see `state_count`."""
+        """Whether fewer than `MANY` deliveries are what is asked for: see `count`."""
         names = ("type", "destination", "state", "kit", "since", "until", "limit")
         self.values: dict[str, object] = {name: getattr(which, name) for name in names}
 
-    def state_count(self) -> str | None:
-        """How many deliveries are in the state that is asked for, at most `MANY`; `None` if it is no rare one."""
-        if self._state in {None, State.DELIVERED}:
+    def count(self, *, events: bool) -> tuple[str, int] | None:
+        """How many deliveries are in the state, or for events of the destination, that is asked for; from how many on
+        they are not few, and counting ends. `None` if neither can be rare.
+        """
+        if self._state not in {None, State.DELIVERED}:
+            most = MANY
+        elif events and self._destination_alone:  # whose newest deliveries need not be of its newest events
+            most = MANY_OF_DESTINATION
+        else:
             return None
-        return f"SELECT count(*) FROM ({self._in_state()} LIMIT {MANY})"  # noqa: S608 (no values in it)
+        return f"SELECT count(*) FROM ({self._in_state()} LIMIT {most})", most  # noqa: S608 (no values in it)
 
     def events(self) -> str:
         """The newest events that fit."""
-        source, conditions = self._events(newest=True)
+        source, conditions = self._events()
         order = "e.received_at DESC, e.id DESC"
         shown = f"e.id IN ({_select('e.id', source, conditions, order)})"  # else all of a rare state are read whole
         return _select(EVENT, "events e", [shown], order)
 
     def page(self) -> str:
         """The events that fit and come after `:after`, which was received `:at`: with their rows, oldest first."""
-        source, conditions = self._events(newest=False)
+        source, conditions = self._events()
         conditions += ["e.received_at >= :at", "(e.received_at > :at OR e.id > :after)"]
         return _select(f"e.id, {EVENT}", source, conditions, "e.received_at, e.id")
 
@@ -85,14 +95,13 @@ class Listing:
     def _by_index(self) -> str:
         return f"events e INDEXED BY {'events_by_reception' if self._which.type is None else 'events_by_type'}"
 
-    def _events(self, *, newest: bool) -> tuple[str, list[str]]:
-        source, conditions, ids = self._by_index, list(self._of_event), None
+    def _events(self) -> tuple[str, list[str]]:
+        source, conditions = self._by_index, list(self._of_event)
         if self._which.kit is not None:
             source = "events e"
-        elif self.few or (newest and self._destination_alone):
-            ids = self._in_state() if self.few else self._newest()
+        elif self.few:
             source = "events e"
-            conditions.append(f"e.id IN (SELECT event FROM deliveries WHERE id IN ({ids}))")  # noqa: S608 (bound)
+            conditions.append(f"e.id IN (SELECT event FROM deliveries WHERE id IN ({self._in_state()}))")  # noqa: S608
         if self._of_delivery:
             met = " AND ".join(["d.event = e.id", *self._of_delivery])
             conditions.append(f"EXISTS (SELECT 1 FROM deliveries d WHERE {met})")  # noqa: S608 (bound)
@@ -112,7 +121,7 @@ class Listing:
         return [
             f"SELECT id FROM deliveries INDEXED BY {index} WHERE {holds}{destination}"  # noqa: S608 (bound)
             for state in ([self._state] if self._state else State)
-            for index, holds in _INDEXES[state]
+            for index, holds in ((_HELD,) if self._which.held else _INDEXES[state])
         ]
 
 

@@ -20,7 +20,7 @@ from glycanbridge.errors import JournalMissing, JournalUnavailable, JournalUnusa
 from glycanbridge.journal import AttemptRow, DeliveryRow, Done, EventRow, Filter, Owed, OwedLetter, Standing
 from glycanbridge.journals import migrations
 from glycanbridge.journals.keys import key_of, keys_from
-from glycanbridge.journals.lists import DELIVERY, EVENT, MANY, Listing, where
+from glycanbridge.journals.lists import DELIVERY, EVENT, Listing, where
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE = 500
@@ -52,7 +52,7 @@ class SqliteQuestions:
 
     def events(self, which: Filter) -> list[EventRow]:
         """The newest events that fit."""
-        listing = self._listing(which)
+        listing = self._listing(which, events=True)
         return [_event_row(row) for row in self._ask(listing.events(), [], listing.values, "")]
 
     def event(self, event_id: str) -> list[EventRow]:
@@ -64,7 +64,7 @@ class SqliteQuestions:
 
     def deliveries(self, which: Filter) -> list[DeliveryRow]:
         """The newest deliveries that fit."""
-        listing = self._listing(which)
+        listing = self._listing(which, events=False)
         return [_delivery_row(row) for row in self._ask(listing.deliveries(), [], listing.values, "")]
 
     def deliveries_of(self, event_id: str) -> list[DeliveryRow]:
@@ -87,7 +87,7 @@ class SqliteQuestions:
 
     def pages(self, which: Filter) -> Iterator[list[EventRow]]:
         """Every event that fits, the oldest first, some hundred at a time: each page is a short read of its own."""
-        listing = self._listing(which)
+        listing = self._listing(which, events=True)
         question, place = listing.page(), {"limit": PAGE, "at": which.since or 0, "after": 0}
         while rows := self._ask(question, [], listing.values | place, ""):
             page = [_event_row(row[1:]) for row in rows]
@@ -148,11 +148,12 @@ class SqliteQuestions:
         with self._lock:
             self._reader.close()
 
-    def _listing(self, which: Filter) -> Listing:
+    def _listing(self, which: Filter, *, events: bool) -> Listing:
         listing = Listing(which)
-        question = listing.state_count()
+        question = listing.count(events=events)
         if question is not None:
-            listing.few = self._ask(question, [], listing.values, "")[0][0] < MANY
+            count, most = question
+            listing.few = self._ask(count, [], listing.values, "")[0][0] < most
         return listing
 
     def _ask(self, select: str, conditions: list[str], values: Mapping[str, object], end: str) -> list[tuple[Any, ...]]:
