@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from bench.folder import PATH, sync_ms
 from bench.load import Load, compiled
 from bench.measures import Bench
-from bench.processes import Cores, Failed, cores
+from bench.processes import Cores, cores, ended
 from bench.report import as_json, as_text, first_figure, machine
 from bench.scenarios import PEERS, SCENARIOS, Measurement, cases, measurements
 from bench.servers import lacks
@@ -28,16 +26,7 @@ SLOW_SYNC_FLAGS = ("-shared", "-fPIC", f"-DDELAY_US={SLOW_SYNC_US}", "-ldl")
 def main() -> int:
     """The exit status: 0; 1 if something was lost or did not run; 130 after Ctrl-C."""
     arguments = _parser().parse_args()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
-    try:
-        return _run(arguments)
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return ended(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -111,11 +100,6 @@ def _count(text: str) -> int:
     if int(text) < 1:
         raise ValueError
     return int(text)
-
-
-def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """A signal handler: end as after Ctrl-C, so that every subprocess is ended and every folder removed."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -18,10 +18,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.__main__ import interrupt
 from bench.folder import Folder, folder, install
 from bench.load import ANSWER_S
-from bench.processes import Failed, Process, serving
+from bench.processes import Failed, Process, ended, serving
 from bench.promise import Attempt, Counts, broken, counted, unexplained, unrest
 from bench.receipts import received
 from bench.senders import Senders
@@ -196,17 +195,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="N", help="as printed before")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to make the journal")
     arguments = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
     print(f"--kills {arguments.kills} --seed {arguments.seed}")
-    try:
-        report = crash(Plan(kills=arguments.kills, seed=arguments.seed, within=arguments.folder))
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return ended(lambda: _run(Plan(kills=arguments.kills, seed=arguments.seed, within=arguments.folder)))
+
+
+def _run(plan: Plan) -> int:
+    report = crash(plan)
     print(as_text(report))
     return 1 if report.broken else 0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,12 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import backlog
-from bench.__main__ import interrupt
 from bench.deliveries_report import Case, Measurement, as_text, medians, ratios
 from bench.folder import Folder, folder, install, sync_ms
 from bench.lives import Figures, Life
 from bench.noop import Taken
-from bench.processes import Failed, serving
+from bench.processes import ended, serving
 from bench.report import machine
 
 _DESTINATION = """\
@@ -155,18 +153,9 @@ def main() -> int:
     add("--folder", type=Path, metavar="DIR", help="where to make the journals: the disk that is measured")
     add("--json", type=Path, metavar="FILE", help="write all figures there, too")
     told = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
     measured = cases(*told.pending)
     plan = Plan(cases=measured, deliveries=told.deliveries, rounds=told.rounds, within=told.folder)
-    try:
-        return _run(plan, told.json)
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return ended(lambda: _run(plan, told.json))
 
 
 if __name__ == "__main__":

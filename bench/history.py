@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import sys
 import time
 from collections import defaultdict
@@ -18,9 +17,8 @@ from pathlib import Path
 from statistics import median
 
 from bench import asked, bridging, past
-from bench.__main__ import interrupt
 from bench.folder import Folder, folder, sync_ms
-from bench.processes import Failed
+from bench.processes import ended
 from bench.report import machine, table
 from glycanbridge.journals import open_questions
 
@@ -127,16 +125,8 @@ def main() -> int:
     )
     add("--folder", type=Path, metavar="DIR", help="where to make the journals: 0.7 kB for each event")
     add("--json", type=Path, metavar="FILE", help="write all figures there, too")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
-    try:
-        return _run(parser.parse_args())
-    except Failed as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    arguments = parser.parse_args()
+    return ended(lambda: _run(arguments))
 
 
 if __name__ == "__main__":

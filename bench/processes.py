@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +22,27 @@ Process = subprocess.Popen[str]
 
 class Failed(Exception):
     """A subprocess did not do what it was started for."""
+
+
+def ended(run: Callable[[], int]) -> int:
+    """The exit status of a command that does `run`: its own, 1 after `Failed`, 130 after SIGTERM or Ctrl-C.
+
+    Whatever ends it, every subprocess is ended and every folder removed.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
+    try:
+        return run()
+    except Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 class Cores(NamedTuple):

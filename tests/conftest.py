@@ -15,7 +15,7 @@ from glycanbridge.bridge import Bridge
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import Delivery
 from glycanbridge.destinations import Destination, Destinations
-from glycanbridge.hosts import Made, Turn
+from glycanbridge.hosts import Made, Stint
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.lanes import Lane
 from glycanbridge.plugins import Plugin
@@ -91,10 +91,10 @@ class DirectHost:
         self.close = self._attempts.close
 
     def deliver(self, deliveries: Sequence[Delivery]) -> list[Made]:
-        turn, made = Turn(seconds=self._seconds), []
+        stint, made = Stint(seconds=self._seconds), []
         for each in deliveries:
-            made.append(turn.make(self._attempts.deliver, each))
-            if turn.over or self.stopping.is_set():
+            made.append(stint.make(self._attempts.deliver, each))
+            if stint.over or self.stopping.is_set():
                 break
         return made
 

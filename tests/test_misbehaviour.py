@@ -52,6 +52,9 @@ DEEDS = {
 """What each does, and what is said of its attempt; `None`: it is delivered all the same."""
 
 
+WAIT_FOR_GO = "while not os.path.exists(f'{file}.go'): threading.Event().wait(0.01)"
+
+
 def wild(deed: str, **more) -> dict[str, object]:
     """A destination whose plugin does `deed`."""
     return {"plugin": "wild", "settings": {"deed": deed}, **more}
@@ -127,16 +130,29 @@ def runs(pid: int) -> bool:
 
 def test_a_signal_to_everybody_lets_the_running_attempt_end(bridge):
     """As systemd and Ctrl-C send it: to the bridge, the fork server and the plugin's process alike."""
-    bridge.configure({"a": wild("open(f'{file}.began', 'w'); time.sleep(1)", timeout_s=30)})
+    bridge.configure({"a": wild(f"open(file + '.began', 'w')\n{WAIT_FOR_GO}", timeout_s=30)})
     bridge.start()
     bridge.post(sample())
     until((bridge.folder / "taken.txt.began").exists)
     for pid in children(bridge.process.pid):
         os.kill(pid, 15)
+    bridge.process.terminate()
+    until(lambda: refuses(bridge))
+    (bridge.folder / "taken.txt.go").touch()
 
-    assert bridge.stop() == 0
+    assert bridge.process.wait(30) == 0
+    bridge.process.stdout.close()
     assert len(taken(bridge, "a")) == 1
     assert [row["state"] for row in bridge.rows("deliveries", "list")] == ["delivered"]
+
+
+def refuses(bridge) -> bool:
+    """Whether nobody listens any more."""
+    try:
+        bridge.connect().close()
+    except OSError:
+        return True
+    return False
 
 
 def children(pid: int) -> list[int]:
@@ -169,11 +185,13 @@ def test_threads_that_hang_are_borne_up_to_a_limit_and_then_the_destination_is_p
 
 def test_a_late_outcome_of_a_thread_changes_nothing(bridge):
     """The attempt was given up at its limit, and the next one has been made; it is told in the log."""
-    deed = "delivery.attempt == 1 and time.sleep(3)"
+    deed = f"if delivery.attempt == 1:\n    {WAIT_FOR_GO}"
     retry = {"tries": 1, "schedule_s": [0]}
     bridge.configure({"a": wild(deed, isolation="thread", timeout_s=1, retry=retry)})
     with served(bridge):
         bridge.post(sample())
+        until(lambda: [row["state"] for row in bridge.rows("deliveries", "list")] == ["delivered"])
+        (bridge.folder / "taken.txt.go").touch()
         until(lambda: "has ended after all" in bridge.log.read_text())
 
         (row,) = bridge.rows("deliveries", "list")

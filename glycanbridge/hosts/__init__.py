@@ -31,8 +31,8 @@ class Made(NamedTuple):
     took_s: float
 
 
-class Turn:
-    """A host's turn: it makes one attempt after another, and ends with one that fails, or when `BATCH_S` are over."""
+class Stint:
+    """A host's stint: it makes one attempt after another, and ends with one that fails, or when `BATCH_S` are over."""
 
     def __init__(self, *, seconds: Callable[[], float] = time.monotonic) -> None:
         """`seconds` tells how long attempts take."""

@@ -22,7 +22,7 @@ from typing import TextIO
 
 from glycanbridge.attempt import OUT_OF_MEMORY, Attempts
 from glycanbridge.errors import PluginError, without_text
-from glycanbridge.hosts import Turn
+from glycanbridge.hosts import Stint
 from glycanbridge.hosts.messages import HostPlan, Inbox, deliveries_of, send, told_of_made
 from glycanbridge.plugins import installed_plugins, usable_plugin
 
@@ -65,11 +65,11 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
         if "close" in message[0]:
             attempts.close()
             return
-        turn = Turn()
+        stint = Stint()
         for delivery in deliveries_of(*message):
-            made = turn.make(attempts.deliver, delivery)
-            send(talk, told_of_made(made) | {"last": made.outcome is OUT_OF_MEMORY, "over": turn.over})
-            if turn.over:
+            made = stint.make(attempts.deliver, delivery)
+            send(talk, told_of_made(made) | {"last": made.outcome is OUT_OF_MEMORY, "over": stint.over})
+            if stint.over:
                 break
 
 

@@ -11,7 +11,7 @@ from time import monotonic
 from glycanbridge.attempt import kept_text
 from glycanbridge.delivery import Delivery, Outcome, Result
 from glycanbridge.errors import HostStopped, without_text
-from glycanbridge.hosts import CLOSE_S, Made, Turn
+from glycanbridge.hosts import CLOSE_S, Made, Stint
 from glycanbridge.hosts.child import Child
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan, made_of, told_of_deliveries
@@ -78,13 +78,13 @@ class ProcessHost:
 
     def _made(self, child: Child, deliveries: Sequence[Delivery]) -> Iterator[Made]:
         """The attempts, as they are made. What is handed over ahead saves both sides the waiting for each other."""
-        turn, left = Turn(), list(deliveries)
-        while left and not turn.over:
+        stint, left = Stint(), list(deliveries)
+        while left and not stint.over:
             ahead, left = _ahead(left)
             child.tell(*told_of_deliveries(ahead), deadline=monotonic() + self._timeout_s)
             for _ in ahead:
                 told = child.answer(deadline=monotonic() + self._timeout_s)
-                yield turn.counted(made_of(told))
+                yield stint.counted(made_of(told))
                 if told.get("last"):
                     self._end()
                     return

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from glycanbridge.delivery import Delivery, Outcome, Result
 from glycanbridge.errors import without_text
-from glycanbridge.hosts import CLOSE_S, Made, Turn
+from glycanbridge.hosts import CLOSE_S, Made, Stint
 
 log = logging.getLogger("glycanbridge.plugin")
 
@@ -99,10 +99,10 @@ class _Caller:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            turn = Turn()
+            stint = Stint()
             for number, delivery in enumerate(batch.deliveries, 1):
-                made = turn.make(self._attempt, delivery)
-                is_last = turn.over or self._stopping.is_set() or number == len(batch.deliveries)
+                made = stint.make(self._attempt, delivery)
+                is_last = stint.over or self._stopping.is_set() or number == len(batch.deliveries)
                 if not batch.take(made, is_last=is_last):
                     self._on_late(delivery, made.outcome)
                     return
