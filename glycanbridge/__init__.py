@@ -11,14 +11,18 @@ _ROOMS = {
     "Age": "events",
     "AssignmentStatusChanged": "events",
     "Delivery": "delivery",
+    "DestinationError": "errors",
     "EVENT_TYPES": "event_types",
     "Event": "events",
     "KitReceived": "events",
     "LocalPath": "settings",
+    "NotYetError": "errors",
     "OrderStatusChanged": "events",
     "PermanentError": "errors",
+    "Personal": "personal",
     "ReportReady": "events",
     "TemporaryError": "errors",
+    "Timeout": "settings",
     "hookimpl": "hookspecs",
 }
 __all__ = list(_ROOMS)

@@ -1,4 +1,6 @@
 from glycanbridge.delivery import Delivery as Delivery
+from glycanbridge.errors import DestinationError as DestinationError
+from glycanbridge.errors import NotYetError as NotYetError
 from glycanbridge.errors import PermanentError as PermanentError
 from glycanbridge.errors import TemporaryError as TemporaryError
 from glycanbridge.event_types import EVENT_TYPES as EVENT_TYPES
@@ -9,4 +11,6 @@ from glycanbridge.events import KitReceived as KitReceived
 from glycanbridge.events import OrderStatusChanged as OrderStatusChanged
 from glycanbridge.events import ReportReady as ReportReady
 from glycanbridge.hookspecs import hookimpl as hookimpl
+from glycanbridge.personal import Personal as Personal
 from glycanbridge.settings import LocalPath as LocalPath
+from glycanbridge.settings import Timeout as Timeout

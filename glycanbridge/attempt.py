@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import cast
 
-from glycanbridge.delivery import Delivery, Outcome, Result
-from glycanbridge.errors import ParseError, PermanentError, TemporaryError, without_text
+from glycanbridge.delivery import Delivery, Outcome, Result, Scope
+from glycanbridge.errors import (
+    DestinationError,
+    NotYetError,
+    ParseError,
+    PermanentError,
+    TemporaryError,
+    without_text,
+)
 from glycanbridge.events import parse
 from glycanbridge.hookspecs import hook_name
 from glycanbridge.plugins import plugin_manager
@@ -20,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 4096
 """Characters of a receipt or an error that are kept."""
+_SCOPES: dict[type, Scope] = {NotYetError: Scope.DELIVERY, DestinationError: Scope.DESTINATION}
 OUT_OF_MEMORY = Outcome(result=Result.TEMPORARY, error="MemoryError: the plugin needs more memory than it may have")
 """Made beforehand: when there is no memory left, nothing may be needed to say so."""
 
@@ -51,9 +61,9 @@ class Attempts:
             return Outcome(result=Result.PERMANENT, error=kept_text(str(error)))
         except ParseError as error:  # kept by a version that understood it
             return Outcome(result=Result.PERMANENT, error=f"this version does not understand the event: {error}")
-        except TemporaryError as error:
-            asked_s = kept_seconds(error.retry_after_s)
-            return Outcome(result=Result.TEMPORARY, error=kept_text(str(error)), retry_after_s=asked_s)
+        except (TemporaryError, NotYetError, DestinationError) as error:
+            asked_s, scope = kept_seconds(error.retry_after_s), _SCOPES.get(type(error))
+            return Outcome(result=Result.TEMPORARY, error=kept_text(str(error)), retry_after_s=asked_s, scope=scope)
         if receipt is None:
             return Outcome(result=Result.DELIVERED)
         if not isinstance(receipt, str):
@@ -72,6 +82,10 @@ class Attempts:
         """What the plugin's own `check()` found. Raises what it raises."""
         return cast("str | None", self._manager.hook.check())
 
+    def tells(self) -> str | None:
+        """What leaves through the plugin, in its own words. Raises what it raises."""
+        return cast("str | None", self._manager.hook.tells())
+
     def close(self) -> None:
         """Let the plugin let go of what it holds; what it raises is a log line."""
         try:
@@ -86,9 +100,14 @@ def kept_text(told: str) -> str:
 
 
 def kept_seconds(told: object) -> float | None:
-    """A plugin's `retry_after_s`, which may be a header's text; `None` if it is no number."""
+    """A plugin's `retry_after_s`, which may be a header's text, a date too; `None` if it is neither."""
     try:
-        seconds = float(told)  # type: ignore[arg-type]
+        seconds = _until(told) if isinstance(told, str) and "," in told else float(told)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, seconds) if seconds == seconds else None  # noqa: PLR0124 (NaN is not itself)
+
+
+def _until(http_date: str) -> float:
+    """Seconds until an HTTP date such as `Wed, 21 Oct 2026 07:28:00 GMT`."""
+    return (parsedate_to_datetime(http_date) - datetime.now(UTC)).total_seconds()

@@ -6,13 +6,16 @@ count. From time to time one delivery is tried, a *probe*, each time another one
 closes step by step: one delivery after the other until as many have succeeded as had to fail, then all lanes.
 
 A delivery that fails while others get through is at fault itself: its attempts count, so that it comes to its end.
+
+A destination that takes nothing at all (`DestinationError`: a wrong password, a refused certificate) is left alone at
+once, for as long as it asks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from glycanbridge.delivery import Result
+from glycanbridge.delivery import Outcome, Scope
 from glycanbridge.retry import growing_wait_s
 
 
@@ -39,20 +42,28 @@ class Circuit:
     answered_at: int | None = None
     """When a delivery got through, for the first time after the last failure."""
 
-    def after(self, result: Result, *, brake: Brake, probe: bool, now: int) -> Circuit:
-        """The circuit after an attempt ended in `result` at `now`."""
-        if not result.failed:  # also "no such patient": somebody is there
-            if not self.failures:
-                return self
-            left = 0 if self.open_since is None else min(self.failures, brake.failures) - 1
-            if left <= 0:
-                return Circuit(answered_at=now)
-            return Circuit(failures=left, open_since=self.open_since, probe_at=now, answered_at=now)
+    def after(self, outcome: Outcome, *, brake: Brake, probe: bool, now: int) -> Circuit:
+        """The circuit after an attempt ended in `outcome` at `now`."""
+        if outcome.scope is Scope.DELIVERY:  # nothing is known of the destination: it may not even have been asked
+            return replace(self, probe_at=self.open_since and now) if probe else self
+        if not outcome.failed:  # also "no such patient": somebody is there
+            return self._answered(brake, now)
         if self.open_since is not None and not probe:  # it was under way when the circuit opened
             return self
         failures = self.failures + 1
-        if not 0 < brake.failures <= failures:
+        if outcome.scope is Scope.DESTINATION and brake.failures:
+            wait_s = outcome.asked_s or brake.first_wait_s
+        elif 0 < brake.failures <= failures:
+            number = failures - brake.failures + 1
+            wait_s = growing_wait_s(number, first_s=brake.first_wait_s, longest_s=brake.longest_wait_s)
+        else:
             return replace(self, failures=failures, probe_at=self.open_since and now)
-        number = failures - brake.failures + 1
-        wait_s = growing_wait_s(number, first_s=brake.first_wait_s, longest_s=brake.longest_wait_s)
         return replace(self, failures=failures, open_since=self.open_since or now, probe_at=now + int(wait_s * 1000))
+
+    def _answered(self, brake: Brake, now: int) -> Circuit:
+        if not self.failures:
+            return self
+        left = 0 if self.open_since is None else min(self.failures, brake.failures) - 1
+        if left <= 0:
+            return Circuit(answered_at=now)
+        return Circuit(failures=left, open_since=self.open_since, probe_at=now, answered_at=now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -24,6 +24,10 @@ def steady_clock() -> int:
     """Milliseconds that only ever run forward, whatever the wall clock is set to; also while the machine sleeps."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return (time.monotonic_ns() if boot is None else time.clock_gettime_ns(boot)) // 1_000_000
+
+
+LONGEST_RETRY_AFTER_S = 3600.0
+"""How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
 
 
 class State(StrEnum):
@@ -65,10 +69,14 @@ class Result(StrEnum):
     UNKNOWN = "unknown"
     """It was cut off, by a kill or at its time limit: nobody knows whether the destination has it."""
 
-    @property
-    def failed(self) -> bool:
-        """Whether the destination could not be reached, as far as we know."""
-        return self in {Result.TEMPORARY, Result.UNKNOWN}
+
+class Scope(StrEnum):
+    """What a temporary failure is about, where the plugin knows it."""
+
+    DELIVERY = "delivery"
+    """This delivery alone cannot be taken yet; nothing is said about the destination."""
+    DESTINATION = "destination"
+    """The destination takes nothing at all, whatever it is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +105,17 @@ class Outcome:
     receipt: str | None = None
     error: str | None = None
     retry_after_s: float | None = None
+    scope: Scope | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the destination could not be reached, as far as we know."""
+        return self.result in {Result.TEMPORARY, Result.UNKNOWN} and self.scope is not Scope.DELIVERY
+
+    @property
+    def asked_s(self) -> float | None:
+        """How long the far side asks us to wait, as far as we follow it."""
+        return None if self.retry_after_s is None else min(self.retry_after_s, LONGEST_RETRY_AFTER_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,12 +132,20 @@ class Claim:
     counts: bool = True
     """If the attempt fails, it moves the delivery along its schedule. One that only shows that the destination is still
     away does not."""
+    outlived: bool = False
+    """Another delivery got through since its last attempt failed: if it fails again, the fault is its own."""
     has_letter: bool = False
     """It died before, and there is a dead letter of it."""
     cut_off: bool = False
     """The attempt before it never ended, and may have been what ended the bridge."""
     whole: bool = True
     """The body is what was signed: it was held against the digest that was taken of it."""
+
+    def judged(self, outcome: Outcome) -> Outcome:
+        """The outcome as the bridge takes it: one that others have outlived cannot blame the destination."""
+        if outcome.scope is Scope.DESTINATION and self.outlived:
+            return replace(outcome, scope=None)
+        return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +182,6 @@ class Ended:
         }
 
 
-LONGEST_RETRY_AFTER_S = 3600.0
-"""How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
-
-
 _DELIVER = Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
 
 
@@ -175,5 +198,7 @@ def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds
         return Settlement(state=TRANSITIONS[State.RUNNING, "hold"])
     if outcome.result is Result.PERMANENT or wait_s is None:
         return Settlement(state=TRANSITIONS[State.RUNNING, "give up"])
-    asked_s = min(outcome.retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
-    return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=max(wait_s, asked_s), counts=counts)
+    asked_s = outcome.asked_s or 0.0
+    # One that waits for something of its own knows better than any schedule when to look again.
+    wait_s = asked_s if outcome.scope is Scope.DELIVERY else max(wait_s, asked_s)
+    return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=wait_s, counts=counts)

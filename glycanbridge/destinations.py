@@ -92,8 +92,9 @@ class Destination:
     def settlement(self, claim: Claim, outcome: Outcome) -> Settlement:
         """What follows for a delivery from the outcome of its attempt."""
         delivered = outcome.result is Result.DELIVERED
-        wait_s = None if delivered else self._schedule.wait_s(claim.step, again=not claim.counts)
-        return settle(outcome, wait_s, counts=claim.counts, holds_unknown=self.terms.holds_unknown)
+        counts = claim.counts and outcome.scope is None
+        wait_s = None if delivered else self._schedule.wait_s(claim.step, again=not counts)
+        return settle(outcome, wait_s, counts=counts, holds_unknown=self.terms.holds_unknown)
 
     def attempts(self) -> Attempts:
         """A new instance of the plugin, to be called in this process.
@@ -156,18 +157,27 @@ def problems_in(source: BridgeYaml) -> list[Problem]:
     return problems
 
 
-def problems_of_instances(destinations: Destinations, source: BridgeYaml) -> list[Problem]:
-    """What is wrong with plugins that take their settings and yet cannot be made; each is made, and closed again."""
-    problems = []
+def told_of_instances(destinations: Destinations, source: BridgeYaml) -> tuple[dict[str, str], list[Problem]]:
+    """What leaves through each destination, in its plugin's words, and what is wrong with plugins that cannot be made.
+
+    Each is made, asked, and closed again.
+    """
+    told, problems = {}, []
     for each in destinations.values():
         if each.error is None:
             try:
-                each.attempts().close()
+                attempts = each.attempts()
+                try:
+                    leaves = attempts.tells()
+                finally:
+                    attempts.close()
             except BaseException as error:
                 loc = ("destinations", each.name, "settings")
-                told = f"the plugin {each.settings.plugin!r} does not take them: {without_text(error)}"
-                problems.append(source.problem(loc, told))
-    return problems
+                why = f"the plugin {each.settings.plugin!r} does not take them: {without_text(error)}"
+                problems.append(source.problem(loc, why))
+            else:
+                told[each.name] = " ".join(str(leaves or "its plugin does not say what leaves").split())
+    return told, problems
 
 
 def _open(
@@ -190,7 +200,7 @@ def _open(
         if event_type not in plugin.event_types
     ]
     try:
-        model, found = validate(plugin.model, dict(own.settings), source, (*loc, "settings"))
+        model, found = validate(plugin.model, dict(own.settings), source, (*loc, "settings"), timeout_s=own.timeout_s)
     except BaseException as error:  # a settings model is somebody else's code
         told = f"the plugin {plugin.name!r} does not take them: {without_text(error)}"
         model, found = None, [source.problem((*loc, "settings"), told)]

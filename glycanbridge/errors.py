@@ -15,6 +15,8 @@ GlycanBridgeError
 ├── PluginError               an installed plugin that cannot be used
 └── DeliveryError             what a plugin raises when a delivery did not succeed
     ├── TemporaryError            try again later
+    ├── NotYetError               the far side is well, and cannot take this one yet
+    ├── DestinationError          the destination as a whole takes nothing: leave it alone
     └── PermanentError            never try again
 ```
 
@@ -101,16 +103,41 @@ class PluginError(GlycanBridgeError):
 
 
 class DeliveryError(GlycanBridgeError):
-    """What a plugin raises when a delivery did not succeed; raise one of its two children."""
+    """What a plugin raises when a delivery did not succeed; raise one of its four children."""
 
 
 class TemporaryError(DeliveryError):
     """The delivery may succeed later: the bridge tries again by its schedule.
 
-    `retry_after_s` (seconds) is what the far side asked for, if it did: the next attempt comes no earlier.
+    `retry_after_s` is what the far side asked for, if it did: seconds, or a `Retry-After` header as it came (RFC 9110,
+    10.2.3: seconds or a date). The next attempt comes no earlier, and there is no quick try before it.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | str | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class NotYetError(DeliveryError):
+    """The far side is well, but cannot take this delivery yet: it is made again after `retry_after_s`.
+
+    It loses no attempt, and says nothing about its destination. The plugin decides when to give up.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | str = 3600.0) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class DestinationError(DeliveryError):
+    """The destination takes nothing now, whatever it is given: a wrong password or address, a refused certificate, a
+    missing right, or it has asked to be left alone.
+
+    Its circuit opens at once, and what it is owed waits and loses no attempts. After `retry_after_s` one delivery is
+    tried, so that it goes on by itself once it is mended.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | str = 300.0) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
 

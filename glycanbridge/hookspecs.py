@@ -3,7 +3,7 @@
 A plugin is a class. The bridge makes an instance of it for each lane of each destination in `bridge.yaml`, in a process
 of its own (or one for all lanes, with `isolation: thread`), and calls one hook for one delivery; a hook takes any or
 all of the arguments named here. A hook returns a receipt (what the far side gave back, in a line) or `None`, or raises
-`TemporaryError` or `PermanentError`; any other exception counts as temporary.
+`TemporaryError`, `PermanentError`, `NotYetError` or `DestinationError`; any other exception counts as temporary.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class Hooks:
     @hookspec(firstresult=True)
     def check(self) -> str | None:
         """Talk to the far side without sending anything; return a line that says what was found, or raise."""
+
+    @hookspec(firstresult=True)
+    def tells(self) -> str | None:
+        """Say in one line what leaves through this destination and where it goes, without talking to anybody."""
 
     @hookspec
     def close(self) -> None:

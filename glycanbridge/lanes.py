@@ -63,8 +63,12 @@ class Lane:
         made = self.host.deliver([claim.delivery for claim in others]) if others else []
         for each in made:
             fits = EXPECTED_S / max(each.took_s, EXPECTED_S / LARGEST_BATCH)
-            self._room = 1.0 if each.outcome.result.failed else max(1.0, min(2 * self._room, fits))
-        return [*refused, *zip(others, made, strict=False)]
+            self._room = 1.0 if each.outcome.failed else max(1.0, min(2 * self._room, fits))
+        judged = [
+            (claim, each if each.outcome.scope is None else each._replace(outcome=claim.judged(each.outcome)))
+            for claim, each in zip(others, made, strict=False)
+        ]
+        return [*refused, *judged]
 
     def _refused(self, claim: Claim) -> Outcome | None:
         """Why the plugin is not even called, if so."""

@@ -34,10 +34,15 @@ _EXPECTED = {
 _SECRET = re.compile("secret|pass|pin|token|key|credential|auth|journal|url|uri|dsn|user|login|hook", re.IGNORECASE)
 
 
-def validate(model: type[M], data: object, source: BridgeYaml, loc: Loc = ()) -> tuple[M | None, list[Problem]]:
-    """`data`, which stands at `loc` in `source`, as an instance of `model`, or `None` and every problem in it."""
+def validate(
+    model: type[M], data: object, source: BridgeYaml, loc: Loc = (), **context: object
+) -> tuple[M | None, list[Problem]]:
+    """`data`, which stands at `loc` in `source`, as an instance of `model`, or `None` and every problem in it.
+
+    Validators see the `context`, and the folder of `bridge.yaml` as `folder`.
+    """
     try:
-        return model.model_validate(data, context={"folder": source.folder}), []
+        return model.model_validate(data, context={"folder": source.folder, **context}), []
     except ValidationError as error:
         errors = error.errors(include_url=False)
         # an item that failed also leaves its list "too short": one mistake, one line

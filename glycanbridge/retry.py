@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import tenacity
 
-from glycanbridge.errors import PermanentError, TemporaryError
+from glycanbridge.errors import DestinationError, NotYetError, PermanentError, TemporaryError
 
 T = TypeVar("T")
 
@@ -23,14 +23,16 @@ JITTER = 0.1
 
 def _worth_another_try(error: BaseException) -> bool:
     asked_to_wait = isinstance(error, TemporaryError) and error.retry_after_s is not None
-    return isinstance(error, Exception) and not isinstance(error, PermanentError) and not asked_to_wait
+    known = isinstance(error, PermanentError | NotYetError | DestinationError)
+    return isinstance(error, Exception) and not known and not asked_to_wait
 
 
 def with_tries(call: Callable[[], T], *, tries: int, sleep: Callable[[float], None] = time.sleep) -> T:
     """What `call` returns, trying up to `tries` times within a few seconds (waits of about 0.1, 0.2, 0.4 s, ...).
 
-    Raises what the last try raised: at once for `PermanentError`, for a `TemporaryError` with `retry_after_s` (the far
-    side knows better), and for whatever is not an `Exception`, such as `SystemExit`.
+    Raises what the last try raised: at once for a `PermanentError`, `NotYetError` or `DestinationError`, for a
+    `TemporaryError` with `retry_after_s` (the far side knows better), and for whatever is not an `Exception`, such as
+    `SystemExit`.
     """
 
     def retrying() -> tenacity.Retrying:

@@ -66,6 +66,17 @@ LocalPath = Annotated[Path, AfterValidator(_in_folder)]
 """A path for settings models, a plugin's too: relative ones are taken from the folder of `bridge.yaml`."""
 
 
+def _within_an_attempt(seconds: float, info: ValidationInfo) -> float:
+    limit_s = (info.context or {}).get("timeout_s")
+    if limit_s is not None and seconds >= limit_s:
+        raise ValueError(f"expected less than the destination's timeout_s, {limit_s:g}, which ends a whole attempt")
+    return seconds
+
+
+Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), AfterValidator(_within_an_attempt)]
+"""Seconds that a plugin waits for its far side, for settings models: less than the destination's `timeout_s`."""
+
+
 def _name(name: str) -> str:
     if re.fullmatch(DESTINATION_NAME, name) is None:
         raise ValueError("expected a name of letters, digits and '-', at most 64 of them")

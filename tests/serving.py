@@ -83,6 +83,10 @@ class Recorder:
         return self._take(event, delivery)
 
     @hookimpl
+    def tells(self):
+        return f"a line in\\n{self.settings.file.name}"
+
+    @hookimpl
     def check(self):
         if self.settings.mode == "permanent":
             raise PermanentError("the far side refuses us")

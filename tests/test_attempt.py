@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 from conftest import Taker
 from serving import delivery, sample
 
-from glycanbridge import PermanentError, TemporaryError, hookimpl
+from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError, hookimpl
 from glycanbridge.attempt import LONGEST_TEXT, OUT_OF_MEMORY, Attempts
-from glycanbridge.delivery import Result
+from glycanbridge.delivery import Result, Scope
 
 
 class Nasty:
@@ -56,7 +59,16 @@ def test_what_is_no_receipt_is_no_delivery(attempts, taker, receipt):
 
 @pytest.mark.parametrize(
     ("asked", "kept"),
-    [("30", 30.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), (-5, 0.0), (float("nan"), None), ([], None)],
+    [
+        ("30", 30.0),
+        (-5, 0.0),
+        (float("nan"), None),
+        ([], None),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015", None),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
 )
 def test_a_wait_that_is_asked_for_may_be_a_headers_text(attempts, taker, asked, kept):
     """What is no number of seconds counts as not asked."""
@@ -98,6 +110,34 @@ def test_whatever_a_plugin_raises_is_an_outcome(attempts, taker, error, result, 
     assert outcome.error.startswith(told)
     assert "KIT001234" not in outcome.error
     assert outcome.retry_after_s == getattr(error, "retry_after_s", None)
+    assert outcome.scope is None
+
+
+@pytest.mark.parametrize("header", [lambda at: format_datetime(at, usegmt=True), lambda _: "90"])
+def test_a_retry_after_header_may_be_a_date(attempts, taker, header):
+    """RFC 9110, 10.2.3: so a plugin hands on what came as it came."""
+    taker.raises = TemporaryError("busy", retry_after_s=header(datetime.now(UTC) + timedelta(seconds=90)))
+
+    assert 60 < attempts.deliver(delivery()).retry_after_s <= 90
+
+
+@pytest.mark.parametrize(
+    ("error", "scope", "asked_s"),
+    [
+        (NotYetError("no such patient yet"), Scope.DELIVERY, 3600),
+        (NotYetError("not before six", retry_after_s=60), Scope.DELIVERY, 60),
+        (DestinationError("the password is wrong"), Scope.DESTINATION, 300),
+        (DestinationError("too many requests", retry_after_s="7"), Scope.DESTINATION, 7),
+    ],
+)
+def test_what_a_failure_is_about_is_told_and_no_quick_try_is_made(taker, error, scope, asked_s):
+    """A second try within a second would find the same password wrong, and the same patient missing."""
+    taker.raises = error
+
+    outcome = Attempts(taker, tries=3).deliver(delivery())
+
+    assert (outcome.result, outcome.scope, outcome.retry_after_s) == (Result.TEMPORARY, scope, asked_s)
+    assert (outcome.error, len(taker.taken)) == (str(error), 1)
 
 
 def test_a_plugin_without_memory_has_an_outcome_that_needs_none(attempts, taker):
@@ -159,6 +199,18 @@ def test_a_check_says_what_the_plugin_says():
     checking.raises = PermanentError("the far side refuses us")
     with pytest.raises(PermanentError, match="refuses us"):
         Attempts(checking, tries=1).check()
+
+
+def test_a_plugin_tells_what_leaves_through_it():
+    """Or nothing, if it does not say."""
+
+    class Telling(Taker):
+        @hookimpl
+        def tells(self):
+            return "report ids, to the moon"
+
+    assert Attempts(Telling(), tries=1).tells() == "report ids, to the moon"
+    assert Attempts(Taker(), tries=1).tells() is None
 
 
 def test_a_plugin_that_cannot_be_closed_is_a_log_line(caplog):

@@ -8,7 +8,7 @@ import pytest
 from conftest import Taker, make_destination, make_lane
 from serving import SECRET, sample
 
-from glycanbridge import PermanentError, TemporaryError
+from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
 from glycanbridge.delivery import State
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, SignatureError
 from glycanbridge.journal import Filter
@@ -210,3 +210,73 @@ def test_an_outcome_that_comes_too_late_is_dropped(make_bridge, taker, clock, op
     assert (row.state, row.attempts, row.receipt) == (State.RUNNING, 2, None)
     assert [each.delivery.attempt for each in other_process_has] == [2]
     assert "the lease was lost" in caplog.text
+
+
+def test_a_destination_that_refuses_everything_is_asked_now_and_then_and_nothing_is_used_up(make_bridge, taker, clock):
+    """A password that is wrong for a fortnight: each result is there afterwards, and nobody had to replay anything."""
+    destination = make_destination("a", taker, schedule_s=(5,))
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    for number in range(3):
+        accept(bridge, sample(timestamp=number))
+    taker.raises = DestinationError("the password is wrong", retry_after_s=600)
+
+    for _ in range(14 * 24 * 6):
+        while bridge.deliver_next(lane):
+            pass
+        clock.turn(600)
+    assert len(taker.taken) == 14 * 24 * 6
+    assert {row.state for row in bridge.journal.deliveries(Filter())} == {State.PENDING}
+
+    taker.raises = None
+    while bridge.deliver_next(lane):
+        pass
+    assert {row.state for row in bridge.journal.deliveries(Filter())} == {State.DELIVERED}
+
+
+def test_one_that_is_refused_while_others_get_through_comes_to_its_end(make_bridge, clock):
+    """A right that is missing for one practice alone: it must not stop all others again and again."""
+
+    class Picky(Taker):
+        def _take(self, event, delivery):
+            self.raises = None if event.timestamp.microsecond else DestinationError("forbidden")
+            return super()._take(event, delivery)
+
+    destination = make_destination("a", Picky(), schedule_s=(5,))
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    for number in range(8):
+        accept(bridge, sample(timestamp=number))
+        while bridge.deliver_next(lane):
+            pass
+        clock.turn(400)
+
+    states = [row.state for row in bridge.journal.deliveries(Filter())]
+    assert sorted(states) == [State.DEAD, *[State.DELIVERED] * 7]
+
+
+def test_one_that_cannot_be_taken_yet_waits_as_long_as_it_needs_and_stops_nobody(make_bridge, clock):
+    """A patient whom the EHR does not know yet, for two weeks; results of others go through meanwhile."""
+
+    class Waiting(Taker):
+        known = False
+
+        def _take(self, event, delivery):
+            self.raises = None if self.known or event.timestamp.microsecond else NotYetError("no such patient yet")
+            return super()._take(event, delivery)
+
+    taker = Waiting()
+    destination = make_destination("a", taker, schedule_s=(5,), circuit={"failures": 1})
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    for number in range(3):
+        accept(bridge, sample(timestamp=number))
+    for _ in range(14 * 24):
+        while bridge.deliver_next(lane):
+            pass
+        clock.turn(3600)
+
+    states = {row.state: row for row in bridge.journal.deliveries(Filter())}
+    assert set(states) == {State.PENDING, State.DELIVERED}
+    assert (states[State.PENDING].attempts, states[State.PENDING].last_error) == (14 * 24, "no such patient yet")
+    assert bridge.journal.standings().get("a") is None
+    taker.known = True
+    bridge.deliver_next(lane)
+    assert {row.state for row in bridge.journal.deliveries(Filter())} == {State.DELIVERED}

@@ -137,6 +137,7 @@ def test_check_tells_what_would_go_where(serving):
     assert "report-ready -> all, one (p1, p2)\n" in done.stdout
     assert "off waits, and takes nothing new: disabled; it is owed 0 deliveries" in done.stdout
     assert "there is no journal yet" in done.stdout
+    assert "all: a line in taken.txt\n" in done.stdout
 
 
 def test_check_shows_five_mistakes_in_five_lines_with_exit_78(serving):

@@ -13,7 +13,7 @@ from glycanbridge import TemporaryError, hookimpl
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.circuit import Brake
 from glycanbridge.delivery import Claim, Delivery, Outcome, Result, State
-from glycanbridge.destinations import Destinations, open_destinations, problems_of_instances
+from glycanbridge.destinations import Destinations, open_destinations, told_of_instances
 from glycanbridge.errors import PluginError
 from glycanbridge.events import parse
 from glycanbridge.settings import load
@@ -126,7 +126,7 @@ def test_what_check_makes_it_closes_and_what_cannot_be_made_it_leaves(taker):
     broken.error, broken._make = "its plugin is gone", None
     destinations = Destinations([make_destination("a", Closing()), broken])
 
-    assert problems_of_instances(destinations, None) == []
+    assert told_of_instances(destinations, None) == ({"a": "its plugin does not say what leaves"}, [])
     assert len(closed) == 1
 
 
@@ -212,7 +212,7 @@ def test_a_plugin_that_cannot_be_made_is_told_without_its_text(serving, monkeypa
     source = BridgeYaml(serving.config)
     destinations, problems = open_destinations(load(source), source)
 
-    (problem,) = problems_of_instances(destinations, source)
+    _, (problem,) = told_of_instances(destinations, source)
 
     assert (problems, destinations["x"].runs, problem.path) == ([], True, "destinations.x.settings")
     assert "does not take them: KeyError" in problem.message

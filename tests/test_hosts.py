@@ -19,10 +19,11 @@ import pytest
 from conftest import HandClock
 from serving import delivery, install_plugin, sample, until
 
-from glycanbridge.delivery import Delivery, Outcome, Result
+from glycanbridge.delivery import Delivery, Outcome, Result, Scope
 from glycanbridge.errors import HostStopped
+from glycanbridge.hosts import Made
 from glycanbridge.hosts.forks import Forks
-from glycanbridge.hosts.messages import HostPlan, made_of
+from glycanbridge.hosts.messages import HostPlan, made_of, told_of_made
 from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S, Lines
 from glycanbridge.hosts.process import ProcessHost
 
@@ -501,6 +502,21 @@ def test_half_an_answer_is_waited_for_no_longer_than_a_whole_one(hosts):
 def test_an_outcome_from_elsewhere_is_text_that_every_journal_can_keep():
     """Lone surrogates come through JSON."""
     assert made_of(json.loads('{"result": "delivered", "receipt": "\\udcff"}')).outcome.receipt == "?"
+
+
+@pytest.mark.parametrize("scope", [None, *Scope])
+def test_what_a_failure_is_about_comes_over_whole(scope):
+    """A wrong password is told in the plugin's process, and acted upon in the bridge's."""
+    made = Made(Outcome(result=Result.TEMPORARY, error="no", retry_after_s=7.0, scope=scope), 0.5)
+
+    assert made_of(told_of_made(made)) == made
+
+
+@pytest.mark.parametrize("scope", ["all", 7, []])
+def test_what_a_failure_cannot_be_about_is_no_answer(scope):
+    """The process is somebody else's code."""
+    with pytest.raises(ValueError, match="Scope"):
+        made_of({"result": "temporary", "scope": scope})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "glycanbridge"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PLUGINS = sorted(each for each in (ROOT / "plugins").iterdir() if (each / "pyproject.toml").exists())
-PLUGIN_MODULES = [module for plugin in PLUGINS for module in sorted(plugin.glob("glycanbridge_*.py"))]
+PLUGIN_MODULES = [
+    module
+    for plugin in PLUGINS
+    for module in sorted([*plugin.glob("glycanbridge_*.py"), *plugin.glob("glycanbridge_*/**/*.py")])
+]
 HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
 
 HOMES = {
@@ -29,7 +33,7 @@ HOMES = {
     "filelock": {"journals"},
     "greenlet": {"turns"},
     "pluggy": {"hookspecs", "plugins"},
-    "pydantic": {"events", "settings", "problems", "plugins"},
+    "pydantic": {"events", "personal", "settings", "problems", "plugins"},
     "pydantic_core": {"problems"},
     "ruamel": {"bridge_yaml"},
     "structlog": {"logs"},
@@ -233,8 +237,8 @@ def test_plugins_are_alike(plugin):
     module = f"glycanbridge_{plugin.name}"
     readme = (plugin / "README.md").read_text()
     project = (plugin / "pyproject.toml").read_text()
-    (code,) = [*plugin.glob(f"{module}.py"), *plugin.glob(f"{module}/__init__.py")]
-    ours = {each for each in imports(code) if each.split(".")[0] == "glycanbridge"}
+    code = [*plugin.glob(f"{module}.py"), *plugin.glob(f"{module}/**/*.py")]
+    ours = {each for module in code for each in imports(module) if each.split(".")[0] == "glycanbridge"}
 
     assert f'name = "glycanbridge-{plugin.name}"' in project
     assert f'{plugin.name} = "{module}:{plugin.name.capitalize()}"' in project

@@ -14,7 +14,7 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.problems import validate
-from glycanbridge.settings import LocalPath, json_schema, load, warnings
+from glycanbridge.settings import LocalPath, Timeout, json_schema, load, warnings
 
 LISTEN = "expected host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address"
 MINIMAL = "receiver: {secrets: [0123456789abcdef0123456789abcdef]}\n"
@@ -318,6 +318,23 @@ def test_relative_paths_are_taken_from_the_files_folder(write):
 
     assert validate(PluginSettings, {"host": "h", "folder": "x/y"}, source)[0].folder == source.folder / "x" / "y"
     assert validate(PluginSettings, {"host": "h", "folder": "/x"}, source)[0].folder == Path("/x")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fits"), [(29.9, True), (30, False), (31, False), (0, False), (float("nan"), False)]
+)
+def test_a_plugin_may_not_wait_longer_than_its_attempt_may_last(write, seconds, fits):
+    """Else its process is ended in the middle, and nobody knows what the far side has."""
+
+    class Waiting(BaseModel):
+        read_timeout_s: Timeout = 5
+
+    model, problems = validate(Waiting, {"read_timeout_s": seconds}, write("a: b\n"), timeout_s=30.0)
+
+    assert (model is not None, len(problems)) == (fits, 0 if fits else 1)
+    if seconds == 31:
+        assert "expected less than the destination's timeout_s, 30, which ends a whole attempt" in problems[0].message
+    assert Waiting(read_timeout_s=31).read_timeout_s == 31
 
 
 @pytest.mark.parametrize("slip", ["file:var/webhook-secret", "'{file:var/secret}'", "$ {env:SECRET}", "env:SECRET"])

@@ -19,7 +19,7 @@ from glycanbridge.destinations import (
     Destinations,
     open_destinations,
     problems_in,
-    problems_of_instances,
+    told_of_instances,
 )
 from glycanbridge.errors import (
     GlycanBridgeError,
@@ -46,10 +46,13 @@ def command(config: Path, *, online: bool) -> None:
     except SettingsError as error:
         _fail([*error.problems, *problems_in(source)])
     destinations, problems = open_destinations(settings, source)
-    problems += problems_of_instances(destinations, source) + _problems_of_places(settings, source)
+    leaves, of_instances = told_of_instances(destinations, source)
+    problems += of_instances + _problems_of_places(settings, source)
     if problems:
         _fail(problems)
     _show(settings, destinations)
+    for name, told in leaves.items():
+        click.echo(f"{name}: {told}")
     if online and not all([_check_online(each) for each in destinations.values()]):  # noqa: C419 (all of them)
         click.get_current_context().exit(1)
 

@@ -50,7 +50,7 @@ class Stint:
     def counted(self, made: Made) -> Made:
         """One that was made elsewhere."""
         self._took_s += made.took_s
-        self.over = made.outcome.result.failed or self._took_s > BATCH_S
+        self.over = made.outcome.failed or self._took_s > BATCH_S
         return made
 
 

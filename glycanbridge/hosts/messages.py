@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from glycanbridge.attempt import LONGEST_TEXT, kept_text
-from glycanbridge.delivery import Delivery, Outcome, Result
+from glycanbridge.delivery import Delivery, Outcome, Result, Scope
 from glycanbridge.hosts import Made
 
 LARGEST_ANSWER_BYTES = 65_536
@@ -25,7 +25,7 @@ LONGEST_S = 1e9
 """Longer than any attempt takes, and what every journal can keep."""
 _SIZES = struct.Struct(">II")
 _CHUNK_BYTES = 65_536
-_OUTCOME = ("result", "receipt", "error", "retry_after_s")
+_OUTCOME = ("result", "receipt", "error", "retry_after_s", "scope")
 
 
 Message = tuple[dict[str, Any], bytes]
@@ -152,7 +152,9 @@ def made_of(told: dict[str, Any]) -> Made:
     if not (_is_time(took_s) and took_s < LONGEST_S):
         raise ValueError("no time that it took")
     receipt, error = _text(told.get("receipt")), _text(told.get("error"))
-    return Made(Outcome(result=Result(result), receipt=receipt, error=error, retry_after_s=wait_s), took_s)
+    scope = None if told.get("scope") is None else Scope(told["scope"])
+    outcome = Outcome(result=Result(result), receipt=receipt, error=error, retry_after_s=wait_s, scope=scope)
+    return Made(outcome, took_s)
 
 
 def _is_time(told: object) -> bool:

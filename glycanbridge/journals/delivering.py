@@ -134,8 +134,9 @@ class Delivering:
                 received_at=EPOCH + timedelta(milliseconds=received_at),
                 body=body,
             )
-            counts = not probe or self._answered_since(row, attempt, circuit)
-            told = {"probe": probe, "counts": counts, "has_letter": bool(has_letter), "cut_off": row in cut_off}
+            outlived = attempt > 0 and self._answered_since(row, attempt, circuit)
+            told = {"probe": probe, "counts": outlived or not probe, "outlived": outlived, "cut_off": row in cut_off}
+            told["has_letter"] = bool(has_letter)
             claims.append((Claim(delivery=delivery, row=row, step=step + 1, **told), digest))
         return claims
 
@@ -236,14 +237,16 @@ class Delivering:
         _, first = self._standing(destination)
         before, now = first, self._timekeeper.now
         for each in ended:
-            claim, result = each.claim, each.outcome.result
-            if result.failed and claim.probe and claim.counts:  # its own fault: others have got through meanwhile
+            claim, outcome = each.claim, each.outcome
+            if outcome.failed and claim.probe and claim.outlived:  # its own fault: others have got through meanwhile
                 after = replace(before, probe_at=before.open_since and now)
             else:
-                after = before.after(result, brake=terms.brake, probe=claim.probe, now=now)
-            if (before.open_since is None) != (after.open_since is None):
-                back, away = "the destination answers again", "the destination is left alone, it failed again and again"
-                log.warning(back if after.open_since is None else away, extra={"destination": destination})
+                after = before.after(outcome, brake=terms.brake, probe=claim.probe, now=now)
+            if before.open_since is None and after.open_since is not None:
+                why = {"destination": destination, "error": outcome.error}
+                log.error("the destination is left alone, and what it is owed waits", extra=why)
+            elif before.open_since is not None and after.open_since is None:
+                log.warning("the destination answers again", extra={"destination": destination})
             before = after
         if before != first:
             self._keep(destination, before)
