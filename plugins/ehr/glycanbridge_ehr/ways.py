@@ -1,0 +1,46 @@
+"""The ways into an EHR, and what each must do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from glycanbridge_ehr.reports import Report
+from glycanbridge_ehr.settings import EhrSettings
+
+
+class PatientUnknown(Exception):
+    """The EHR does not know the patient yet. The text tells how they were looked for, and no value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """Under what keys a report is sent: the same in every attempt."""
+
+    destination: str
+    revision: int
+    """0 for the first result of a report, 1 for its first correction, ..."""
+
+
+class Way(Protocol):
+    """One way into one EHR. Safe to use from several threads."""
+
+    def send(self, report: Report, sending: Sending) -> str:
+        """Send a result; return what the EHR calls it, without a patient's value.
+
+        Raises `PatientUnknown`, or one of the four errors of a plugin.
+        """
+
+    def check(self) -> str:
+        """Talk to the EHR without sending a result; what was found, in a line."""
+
+    def tells(self) -> str:
+        """What leaves and where to, in a line, without talking to anybody."""
+
+    def close(self) -> None:
+        """Let go of connections. May be called twice."""
+
+
+def open_way(settings: EhrSettings) -> Way:
+    """The way that the settings name. Nothing is connected yet."""
+    raise NotImplementedError
