@@ -40,4 +40,6 @@ class EhrSettings(BaseModel):
     def _one_way(self) -> EhrSettings:
         if sum(each is not None for each in (self.fhir, self.mllp, self.drop)) != 1:
             raise ValueError("expected exactly one of fhir, mllp and drop")
+        if self.fhir is not None and self.fhir.patient == "map" and self.patients is None:
+            raise ValueError("fhir.patient: map needs patients, a file that says who is who; or set it to search")
         return self

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from glycanbridge import TemporaryError
 from glycanbridge_ehr.reports import Report
 from glycanbridge_ehr.settings import EhrSettings
+
+
+class Fault(TemporaryError):
+    """The far side breaks over this result. If it always breaks in the same way, time will not mend it."""
+
+    def __init__(self, message: str, *, fingerprint: str, retry_after_s: float | str | None = None) -> None:
+        self.fingerprint = fingerprint
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class PatientUnknown(Exception):
@@ -42,5 +51,12 @@ class Way(Protocol):
 
 
 def open_way(settings: EhrSettings) -> Way:
-    """The way that the settings name. Nothing is connected yet."""
+    """The way that the settings name. Nothing is connected yet.
+
+    What a way needs is imported with it alone: a clinic with a folder loads no HTTP client.
+    """
+    if settings.fhir is not None:
+        from glycanbridge_ehr.fhir_way import FhirWay  # noqa: PLC0415
+
+        return FhirWay(settings.fhir, patients=settings.patients, state=settings.state)
     raise NotImplementedError
