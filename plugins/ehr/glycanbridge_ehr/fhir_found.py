@@ -64,6 +64,12 @@ def same_result(found: Resource, part: Part) -> bool:
     return told and found.get("status") in {"final", "corrected", "amended", "appended"}
 
 
+def is_whole(found: Resource) -> bool:
+    """Does a report refer to its Observations as they are called now, and not as within the Bundle that brought them?"""
+    results = found.get("result")
+    return not any(str(_reference(each)).startswith("urn:") for each in (results if isinstance(results, list) else []))
+
+
 def is_later(found: Resource, part: Part) -> bool:
     """Is what the EHR has of a later time than ours?"""
     try:

@@ -14,7 +14,7 @@ from glycanbridge_ehr import fhir_json
 from glycanbridge_ehr.fhir import Part, Resource, transaction, with_ids
 from glycanbridge_ehr.fhir_abilities import Abilities, Mode, abilities_in
 from glycanbridge_ehr.fhir_answers import Answer, entries_of, failure, worst
-from glycanbridge_ehr.fhir_found import is_later, reference_in, same_patient, same_result, the_one
+from glycanbridge_ehr.fhir_found import is_later, is_whole, reference_in, same_patient, same_result, the_one
 from glycanbridge_ehr.fhir_server import Server
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from glycanbridge_ehr.ways import PatientUnknown
@@ -82,7 +82,8 @@ class Writer:
             entries = self._transact(parts(True), update=True)
         report = parts(corrected)[-1]
         if self._settings.verify or self._settings.patient == "conditional":
-            self._there(report)
+            if not is_whole(self._there(report)):
+                return self._in_turn(parts, corrected=corrected)
         return reference_in(entries[-1].location) or report.type
 
     def _transact(self, parts: list[Part], *, update: bool) -> list[Answer]:
