@@ -65,7 +65,7 @@ def same_result(found: Resource, part: Part) -> bool:
 
 
 def is_whole(found: Resource) -> bool:
-    """Does a report refer to its Observations as they are called now, and not as within the Bundle that brought them?"""
+    """Does a report refer to its Observations as they are called now, not as in the Bundle that brought them?"""
     results = found.get("result")
     return not any(str(_reference(each)).startswith("urn:") for each in (results if isinstance(results, list) else []))
 

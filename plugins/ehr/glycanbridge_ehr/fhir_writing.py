@@ -81,9 +81,9 @@ class Writer:
                 return self._in_turn(parts, corrected=True)
             entries = self._transact(parts(True), update=True)
         report = parts(corrected)[-1]
-        if self._settings.verify or self._settings.patient == "conditional":
-            if not is_whole(self._there(report)):
-                return self._in_turn(parts, corrected=corrected)
+        looks = self._settings.verify or self._settings.patient == "conditional"
+        if looks and not is_whole(self._there(report)):
+            return self._in_turn(parts, corrected=corrected)
         return reference_in(entries[-1].location) or report.type
 
     def _transact(self, parts: list[Part], *, update: bool) -> list[Answer]:

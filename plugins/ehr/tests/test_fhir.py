@@ -208,7 +208,7 @@ def test_a_success_that_stored_nothing_is_found_and_sent_again(make, fhir_server
         method="POST",
     )
     plugin = make(fhir_server, mode=mode)
-    with pytest.raises(TemporaryError, match="said that the .* is there, and it is not"):
+    with pytest.raises(TemporaryError, match=r"said that the .* is there, and it is not"):
         deliver(plugin)
 
     deliver(plugin, attempt=2)
@@ -225,7 +225,7 @@ def test_without_verify_nothing_is_looked_at_after_a_write(make, fhir_server, pa
 def test_a_transaction_with_an_invalid_entry_leaves_nothing_behind(make, fhir_server, patient):
     """All or nothing, and a dead letter that says where."""
     fhir_server.front.will(with_an_invalid_report, method="POST")
-    with pytest.raises(PermanentError, match="writing the result: HTTP 4.* the EHR refuses it"):
+    with pytest.raises(PermanentError, match=r"writing the result: HTTP 4.* the EHR refuses it"):
         deliver(make(fhir_server))
 
     assert fhir_server.count(*TYPES) == (0, 0)

@@ -78,7 +78,7 @@ def test_a_server_that_ignores_the_parameter_gives_nobody_a_result(make, fhir_se
 
     fhir_server.front.will(ignore, method="GET", path="/Patient?")
     with pytest.raises(
-        PermanentError, match="does not search by it|does not search by identifier|several of type Patient"
+        PermanentError, match=r"does not search by identifier|several of type Patient"
     ):
         deliver(make(fhir_server))
     assert fhir_server.count("Observation") == (0,)
@@ -130,7 +130,7 @@ def test_what_means_something_in_a_search_is_escaped_and_finds_the_right_one_or_
     fhir_server.patient(GLYCANAGE, "a")
     try:
         deliver(make(fhir_server), patientId=identifier)
-    except NotYetError:
+    except (NotYetError, PermanentError):
         assert fhir_server.count("Observation") == (0,)
     else:
         assert subjects(fhir_server) == {f"Patient/{patient['id']}"}
