@@ -34,9 +34,10 @@ _COLUMNS = tuple(each.name for each in fields(Patient))
 
 
 class PatientFile:
-    """A CSV file with the columns `patient_id` and `ehr_id`, and maybe the others of `Patient`. Read anew when it changes.
+    """A CSV file with the columns `patient_id` and `ehr_id`, and maybe the others of `Patient`.
 
-    It is what a spreadsheet saves: UTF-8 with or without a byte order mark, split at `,`, `;` or tabs.
+    It is read anew when it changes. It is what a spreadsheet saves: UTF-8 with or without a byte order mark, split at
+    `,`, `;` or tabs.
     """
 
     def __init__(self, file: Path) -> None:
@@ -46,8 +47,9 @@ class PatientFile:
         self._patients: dict[str, frozenset[Patient]] = {}
 
     def find(self, patient_id: str) -> Patient | None:
-        """The patient, or `None` if the file has none of this id. Raises `PermanentError` if it has several different ones,
-        `DestinationError` if it cannot be read.
+        """The patient, or `None` if the file has none of this id.
+
+        Raises `PermanentError` if it has several different ones, `DestinationError` if it cannot be read.
         """
         found = self._read().get(patient_id, frozenset())
         if len(found) > 1:
@@ -74,7 +76,7 @@ class PatientFile:
 
 
 def _patients_in(text: str, name: str) -> dict[str, frozenset[Patient]]:
-    """Every patient of a file by GlycanAge's id; more than one where its rows differ. Rows without an id are left out."""
+    """The patients of a file by GlycanAge's id: several where its rows differ."""
     header = text.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header.count)
     try:

@@ -11,7 +11,7 @@ from glycanbridge_ehr.settings import EhrSettings
 
 
 class Fault(TemporaryError):
-    """The far side breaks over this result. Temporary, unless it always breaks in the same way: nothing helps then."""
+    """The far side breaks over this result. If it always breaks in the same way, time will not mend it."""
 
     def __init__(self, message: str, *, fingerprint: str, retry_after_s: float | str | None = None) -> None:
         self.fingerprint = fingerprint
@@ -55,6 +55,10 @@ def open_way(settings: EhrSettings) -> Way:
 
     What a way needs is imported with it alone: a clinic with a folder loads no HTTP client.
     """
+    if settings.fhir is not None:
+        from glycanbridge_ehr.fhir_way import FhirWay  # noqa: PLC0415
+
+        return FhirWay(settings.fhir, patients=settings.patients, state=settings.state)
     if settings.mllp is not None and settings.patients is not None:
         from glycanbridge_ehr.mllp_way import MllpWay  # noqa: PLC0415
 
@@ -63,4 +67,4 @@ def open_way(settings: EhrSettings) -> Way:
         from glycanbridge_ehr.drop import DropWay  # noqa: PLC0415
 
         return DropWay(settings.drop, patients=settings.patients)
-    raise NotImplementedError
+    raise AssertionError("the settings let exactly one way through, and ask for patients where one needs them")
