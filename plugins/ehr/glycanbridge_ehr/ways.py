@@ -59,4 +59,12 @@ def open_way(settings: EhrSettings) -> Way:
         from glycanbridge_ehr.fhir_way import FhirWay  # noqa: PLC0415
 
         return FhirWay(settings.fhir, patients=settings.patients, state=settings.state)
-    raise NotImplementedError
+    if settings.mllp is not None and settings.patients is not None:
+        from glycanbridge_ehr.mllp_way import MllpWay  # noqa: PLC0415
+
+        return MllpWay(settings.mllp, patients=settings.patients, state=settings.state)
+    if settings.drop is not None and settings.patients is not None:
+        from glycanbridge_ehr.drop import DropWay  # noqa: PLC0415
+
+        return DropWay(settings.drop, patients=settings.patients)
+    raise AssertionError("the settings let exactly one way through, and ask for patients where one needs them")
