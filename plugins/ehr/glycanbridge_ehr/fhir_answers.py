@@ -140,10 +140,12 @@ def _place(expression: str) -> str:
     place = ""
     for step in expression.split("."):
         found = re.match(r"([A-Za-z]+)(\[[0-9]{1,4}\])?(?=$|[(/])", step)
-        if found is None or (found[1] not in _PLACES and found[1] != "ofType"):
+        if found is not None and found[1] == "ofType":
+            continue
+        if found is None or found[1] not in _PLACES:
             break
         place += ("." if place else "") + found[1] + (found[2] or "")
-    return place.removesuffix(".ofType")
+    return place
 
 
 def _issues(body: bytes) -> list[dict[str, Any]]:

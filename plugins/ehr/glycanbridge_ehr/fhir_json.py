@@ -14,7 +14,10 @@ def written(value: object) -> bytes:
 
 def read(text: bytes) -> dict[str, Any]:
     """What came over the wire. Raises `ValueError` if it is no JSON object."""
-    found = json.loads(text, parse_float=Decimal)
+    try:
+        found = json.loads(text, parse_float=Decimal)
+    except RecursionError:
+        raise ValueError("expected JSON of some depth") from None
     if not isinstance(found, dict):
         raise ValueError("expected a JSON object")  # noqa: TRY004 (as for any other text that is none)
     return found

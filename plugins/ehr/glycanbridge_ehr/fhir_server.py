@@ -19,6 +19,7 @@ import httpx2
 from glycanbridge import DestinationError, TemporaryError
 from glycanbridge_ehr.fhir_answers import Answer
 from glycanbridge_ehr.settings_fhir import FhirSettings
+from glycanbridge_ehr.smart import SmartAuth
 
 _LARGEST_ANSWER_BYTES = 16 << 20
 """A large server's CapabilityStatement has some megabytes."""
@@ -51,6 +52,7 @@ class FhirServer:
         self._now_s = now_s
         self._opening = threading.Lock()
         self._client: httpx2.Client | None = None
+        self._smart: SmartAuth | None = None
         for name in ("httpx2", "httpcore2"):  # they tell every URL, and a URL holds the patient's id
             logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -72,6 +74,11 @@ class FhirServer:
     def send(self, method: str, path: str, resource: bytes, **headers: str) -> Answer:
         """Write a resource."""
         return self._ask(method, path, content=resource, headers={"Content-Type": _FHIR, **headers})
+
+    def check_in(self) -> str:
+        """Ask for a token, where tokens are asked for; what came of it, or nothing."""
+        self._opened()
+        return f"; {self._smart.check()}" if self._smart else ""
 
     def close(self) -> None:
         """Let go of connections. May be called twice."""
@@ -148,6 +155,8 @@ class FhirServer:
             client.auth = httpx2.BasicAuth(auth.basic.user, auth.basic.password.get_secret_value())
         if auth is not None and auth.bearer is not None:
             client.headers["Authorization"] = f"Bearer {auth.bearer.get_secret_value()}"
+        if auth is not None and auth.smart is not None:
+            client.auth = self._smart = SmartAuth(auth.smart, fhir_url=settings.url, state=self._state, client=client)
         return client
 
     def _tls(self) -> ssl.SSLContext:

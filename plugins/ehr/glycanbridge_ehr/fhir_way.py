@@ -47,6 +47,7 @@ class FhirWay:
     def check(self) -> str:
         """Ask the server what it can, and look for an identifier that nothing has. Nothing is written."""
         able, settings = self._writer.ask(), self._settings
+        let_in = self._server.check_in()
         mode = able.mode if settings.mode == "auto" else settings.mode
         type_ = "DiagnosticReport" if settings.patient == "map" else "Patient"
         system = settings.system("report") if settings.patient == "map" else settings.patient_system
@@ -58,7 +59,7 @@ class FhirWay:
         if settings.patient == "conditional" and mode != "transaction":
             raise DestinationError("patient: conditional needs transactions, which the server cannot; set it to search")
         known = f", {self._file.count()} in the file" if settings.patient == "map" and self._file else ""
-        return f"{self._server.name}: FHIR R4, results by mode {mode}, patients by {settings.patient}{known}"
+        return f"{self._server.name}: FHIR R4, results by mode {mode}, patients by {settings.patient}{known}{let_in}"
 
     def tells(self) -> str:
         """What leaves, and where to."""

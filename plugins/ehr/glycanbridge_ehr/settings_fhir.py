@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from glycanbridge import LocalPath, Timeout
+from glycanbridge_ehr.settings_smart import SmartSettings
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
@@ -38,6 +39,12 @@ def _base_url(url: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("expected an address without a user, a ? and a #; a password belongs into auth")
     return url.rstrip("/")
+
+
+def _token(token: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()) is None:
+        raise ValueError("expected a token without spaces, line ends and accents")
+    return token
 
 
 def _is_this_machine(url: str) -> bool:
@@ -108,13 +115,15 @@ class AuthSettings(BaseModel):
     model_config = _STRICT
 
     basic: Basic | None = None
-    bearer: Secret | None = None
+    bearer: Annotated[SecretStr, AfterValidator(_token)] | None = None
     """A token that does not change."""
+    smart: SmartSettings | None = None
+    """A key of the bridge's own, by SMART Backend Services."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> AuthSettings:
-        if sum(each is not None for each in (self.basic, self.bearer)) != 1:
-            raise ValueError("expected exactly one of basic and bearer")
+        if sum(each is not None for each in (self.basic, self.bearer, self.smart)) != 1:
+            raise ValueError("expected exactly one of basic, bearer and smart")
         return self
 
 

@@ -77,9 +77,7 @@ def test_a_server_that_ignores_the_parameter_gives_nobody_a_result(make, fhir_se
         return ask(replace(request, path=request.path.partition("?")[0]))
 
     fhir_server.front.will(ignore, method="GET", path="/Patient?")
-    with pytest.raises(
-        PermanentError, match=r"does not search by identifier|several of type Patient"
-    ):
+    with pytest.raises(PermanentError, match=r"does not search by identifier|several of type Patient"):
         deliver(make(fhir_server))
     assert fhir_server.count("Observation") == (0,)
 
