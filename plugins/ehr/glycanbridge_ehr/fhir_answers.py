@@ -76,7 +76,7 @@ def failure(answer: Answer, *, doing: str) -> Failure:  # noqa: PLR0911 (a table
     asked_s = _seconds_or_date(answer.retry_after)
     if status == 429:
         return DestinationError(f"{told}; it has had too many requests", retry_after_s=asked_s or _TOO_MANY_S)
-    if status in {401, 403}:
+    if status in {401, 403, 407}:
         return DestinationError(f"{told}; it does not let the bridge in: see its auth and rights")
     if status in _NOT_HERE:
         return DestinationError(f"{told}; see that url is the base of a FHIR R4 server that takes this")
