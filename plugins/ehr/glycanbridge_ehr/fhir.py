@@ -103,7 +103,11 @@ def safe(identifier: str) -> str:
     What is not `[A-Za-z0-9._-]` becomes `~` and its bytes in hex. Servers take `,`, `+` and the like in a search for
     something else, find nothing, and make a second result.
     """
-    return re.sub(r"[^A-Za-z0-9._-]", lambda found: "".join(f"~{byte:02X}" for byte in found[0].encode()), identifier)
+    return re.sub(
+        r"[^A-Za-z0-9._-]",
+        lambda found: "".join(f"~{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")),
+        identifier,
+    )
 
 
 def _identifier(system: str, value: str) -> dict[str, str]:
