@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from glycanbridge import LocalPath, Timeout
 
 
-def token_url(url: str) -> str:
+def endpoint(url: str) -> str:
     """A token endpoint's URL, if it may be one. Raises `ValueError` if not.
 
     What is sent there proves who the bridge is, so it must be encrypted, except on this machine.
@@ -48,7 +48,7 @@ class SmartSettings(BaseModel):
     """How to sign; nothing: as the key is made for."""
     scope: str = Field("system/Patient.rs system/Observation.crus system/DiagnosticReport.crus", min_length=1)
     """What the token is to allow, as it is registered with the EHR; separated by spaces."""
-    token_url: Annotated[str, AfterValidator(token_url)] | None = None
+    token_url: Annotated[str, AfterValidator(endpoint)] | None = None
     """Where tokens are given; nothing: what the server's `.well-known/smart-configuration` says."""
     timeout_s: Timeout = 10
     """How long to wait (seconds) for a token, all in all."""

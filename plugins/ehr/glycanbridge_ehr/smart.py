@@ -1,4 +1,4 @@
-"""Lets the bridge into a FHIR server by SMART Backend Services: a signed assertion for a token, which goes with requests.
+"""Lets the bridge into a FHIR server by SMART Backend Services: a signed assertion for a token for all requests.
 
 A refused token is replaced once and the request sent once more; a second refusal is the caller's.
 """
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from glycanbridge import DestinationError, TemporaryError
-from glycanbridge_ehr.settings_smart import SmartSettings, token_url
+from glycanbridge_ehr.settings_smart import SmartSettings, endpoint
 from glycanbridge_ehr.smart_answers import AGAIN_S, TokenAnswer, failure, lacking, token_in
 from glycanbridge_ehr.smart_key import SigningKey, signing_key
 from glycanbridge_ehr.smart_tokens import SharedToken, Token
@@ -135,7 +135,7 @@ class _TokenEndpoint:
         if answer.status != 200:
             raise failure(answer, now=self._clock())
         try:
-            return token_url(str(answer.told.get("token_endpoint", "")))
+            return endpoint(str(answer.told.get("token_endpoint", "")))
         except ValueError:
             raise DestinationError(f"{at}: no token_endpoint with https in it; set token_url") from None
 

@@ -22,6 +22,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from glycanbridge import DestinationError
 from glycanbridge_ehr.settings_smart import SmartSettings
 
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
+
 ASSERTION_LIFE_S = 180
 """Servers refuse more than 300; what is left is for clocks that differ, to either side."""
 _SMALLEST_RSA_BITS = 2048
@@ -37,7 +39,7 @@ class SigningKey:
     algorithm: str
     kid: str
     """What the EHR calls it."""
-    _private: RSAPrivateKey | EllipticCurvePrivateKey = field(repr=False)
+    _private: PrivateKey = field(repr=False)
 
     def assertion(self, *, client_id: str, audience: str, now_s: float) -> str:
         """Who we are, signed, for the token endpoint `audience` alone and for once. A secret while it lives.
@@ -57,11 +59,7 @@ class SigningKey:
 def signing_key(settings: SmartSettings) -> SigningKey:
     """The key of some settings, as it is now. Raises `DestinationError` if it cannot be used."""
     private = _private_key(settings)
-    made_for = _made_for(private)
-    if made_for is None:
-        raise DestinationError(
-            f"{_place(settings)}: expected an RSA key of {_SMALLEST_RSA_BITS} bits or more, or an EC key on P-384"
-        )
+    made_for = "RS384" if isinstance(private, RSAPrivateKey) else "ES384"
     if settings.algorithm not in {None, made_for}:
         raise DestinationError(f"{_place(settings)}: this key signs {made_for}, but algorithm is {settings.algorithm}")
     return SigningKey(algorithm=made_for, kid=settings.kid or _thumbprint(private), _private=private)
@@ -71,18 +69,23 @@ def _place(settings: SmartSettings) -> str:
     return f"smart.key_file: {settings.key_file}" if settings.key_file else "smart.key"
 
 
-def _private_key(settings: SmartSettings) -> object:
+def _private_key(settings: SmartSettings) -> PrivateKey:
     try:
-        return load_pem_private_key(_pem(settings), password=None)
+        private = load_pem_private_key(_pem(settings), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # their texts may quote the key
         said = "expected a private key in PEM, without a password"
         raise DestinationError(f"{_place(settings)}: {said}") from None
+    if isinstance(private, RSAPrivateKey) and private.key_size >= _SMALLEST_RSA_BITS:
+        return private
+    if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP384R1):
+        return private
+    said = f"expected an RSA key of {_SMALLEST_RSA_BITS} bits or more, or an EC key on P-384"
+    raise DestinationError(f"{_place(settings)}: {said}")
 
 
 def _pem(settings: SmartSettings) -> bytes:
-    if settings.key is not None:
-        return settings.key.get_secret_value().encode()
-    assert settings.key_file is not None  # noqa: S101 (the settings have one of the two)
+    if settings.key_file is None:
+        return settings.key.get_secret_value().encode() if settings.key else b""
     try:
         with settings.key_file.open("rb") as file:
             return file.read(_LARGEST_PEM_BYTES)
@@ -90,15 +93,7 @@ def _pem(settings: SmartSettings) -> bytes:
         raise DestinationError(f"{_place(settings)}: {error.strerror}; the bridge must be able to read it") from None
 
 
-def _made_for(private: object) -> str | None:
-    if isinstance(private, RSAPrivateKey) and private.key_size >= _SMALLEST_RSA_BITS:
-        return "RS384"
-    if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP384R1):
-        return "ES384"
-    return None
-
-
-def _thumbprint(private: RSAPrivateKey | EllipticCurvePrivateKey) -> str:
+def _thumbprint(private: PrivateKey) -> str:
     """RFC 7638: the same for everybody who has the public key."""
     public = private.public_key()
     if isinstance(public, RSAPublicKey):

@@ -98,13 +98,20 @@ class _Rule:
 
 
 class Front:
-    """The door: an HTTP server on 127.0.0.1, before the server that listens on `behind_port`, or before none.
+    """The door: an HTTP server on 127.0.0.1, before the server that listens on `behind_port`.
 
-    What `ask` answers without a server is 404.
+    Where there is none, `answering` answers; nothing else does than 404.
     """
 
-    def __init__(self, *, behind_port: int | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        behind_port: int | None = None,
+        answering: Ask = lambda _: Answer(404),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.behind_port = behind_port
+        self._answering = answering
         self.received: list[Received] = []
         """Every request that came, in order; also those that were ill-treated."""
         self._rules: list[_Rule] = []
@@ -157,7 +164,7 @@ class Front:
     def ask(self, request: Received) -> Answer:
         """Hand a request to the server behind."""
         if self.behind_port is None:
-            return Answer(404)
+            return self._answering(request)
         connection = http.client.HTTPConnection("127.0.0.1", self.behind_port, timeout=60)
         try:
             headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP}

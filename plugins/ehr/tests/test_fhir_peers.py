@@ -3,13 +3,18 @@
 import copy
 import json
 import threading
+import time
+import uuid
 from pathlib import Path
 
 import fhir_front
 import fhir_peers
 import httpx2
+import jwt
 import pytest
+from sekmet.auth.keys import public_jwk
 from serving import until
+from smart_site import KEYS
 
 REPORT = (Path(__file__).parent / "report-bundle.json").read_bytes()
 SID = "urn:example:sid"
@@ -234,6 +239,48 @@ def test_a_whole_report_pleases_every_validator_and_server(validators, fhir_serv
     (report,) = fhir_server.every("DiagnosticReport")
     results = {f"Observation/{each['id']}" for each in fhir_server.every("Observation")}
     assert {each["reference"] for each in report["result"]} == results
+
+
+@pytest.mark.parametrize("algorithm", list(KEYS))
+def test_sekmets_token_endpoint_holds_to_smarts_rules(sekmet, client, algorithm):
+    """Five minutes at the most, a `jti` once, the registered scopes; and its FHIR side takes only its tokens."""
+    key = KEYS[algorithm]
+    registered = {"client_id": "us", "jwks": {"keys": [public_jwk(key)]}, "scopes": "system/Patient.cruds"}
+    sekmet.let_in("smart", smart_clients=[registered], token_lifetime=60)
+    token_url = client.get(f"{sekmet.url}/.well-known/smart-configuration").json()["token_endpoint"]
+
+    def ask(life_s=240, jti=None, scope="system/Patient.cruds"):
+        claims = {
+            "iss": "us",
+            "sub": "us",
+            "aud": token_url,
+            "exp": time.time() + life_s,
+            "jti": jti or str(uuid.uuid4()),
+        }
+        form = {
+            "grant_type": "client_credentials",
+            "scope": scope,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": jwt.encode(claims, key, algorithm=algorithm),
+        }
+        answer = client.post(token_url, data=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+        return answer.status_code, answer.json()
+
+    status, told = ask(jti=algorithm)
+    assert (status, told["token_type"], told["expires_in"]) == (200, "bearer", 60)
+    refusals = [ask(jti=algorithm), ask(life_s=360), ask(life_s=-60), ask(scope="system/Device.c")]
+    assert [(status, told["error"]) for status, told in refusals] == [
+        (401, "invalid_client"),
+        (401, "invalid_client"),
+        (401, "invalid_client"),
+        (400, "invalid_scope"),
+    ]
+    for token, resource_type, status in (("none", "Patient", 401), (told["access_token"], "Patient", 201),
+                                         (told["access_token"], "Device", 403)):  # fmt: skip
+        resource = {"resourceType": resource_type}
+        headers = {"Authorization": f"Bearer {token}"}
+        assert client.post(f"{sekmet.url}/{resource_type}", json=resource, headers=headers).status_code == status
+    assert sekmet.count("Patient") == (1,)  # tests look behind the door, whoever is let in
 
 
 def test_node_may_be_missing_anywhere_but_in_ci(monkeypatch):
