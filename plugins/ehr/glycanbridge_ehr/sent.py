@@ -59,12 +59,16 @@ class Sent:
         """
         number = hashlib.sha256(f"{destination}\0{report_id}".encode()).digest()[0] % _LOCKS
         self._make_directory()
-        lock = FileLock(self._directory / f".{number:03}.lock", mode=0o600, timeout=self._lock_timeout_s)
+        file = self._directory / f".{number:03}.lock"
+        lock = FileLock(file, mode=0o600, timeout=self._lock_timeout_s)
         try:
             lock.acquire()
-            yield
         except Timeout:
             raise TemporaryError("another lane is sending this report; it is tried again", retry_after_s=5) from None
+        except OSError as error:
+            raise DestinationError(f"{file}: {error.strerror}; see that the bridge can write there") from None
+        try:
+            yield
         finally:
             lock.release()
 
