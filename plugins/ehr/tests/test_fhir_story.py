@@ -1,4 +1,4 @@
-"""The real bridge between GlycanAge and a real FHIR server: from a signed request to the chart, also through crashes."""
+"""The real bridge between GlycanAge and a real FHIR server: from a request to the chart, also through crashes."""
 
 import json
 import threading
@@ -37,11 +37,10 @@ def states(bridge):
     return [each["state"] for each in bridge.rows("deliveries", "list")]
 
 
-@pytest.mark.parametrize("mode", ["transaction", "sequential", "search"])
-def test_the_bridge_is_killed_between_the_send_and_its_record(bridge, sekmet, mode):
+def test_the_bridge_is_killed_between_the_send_and_its_record(bridge, sekmet):
     """The EHR has it, and nobody here knows: it is sent again under the same keys, and is there once."""
     sekmet.patient(GLYCANAGE, PATIENT)
-    bridge.configure(settings(sekmet, mode=mode))
+    bridge.configure(settings(sekmet))
     bridge.start()
 
     def kill(request, ask):
@@ -57,8 +56,8 @@ def test_the_bridge_is_killed_between_the_send_and_its_record(bridge, sekmet, mo
     with served(bridge):
         until(lambda: states(bridge) == ["delivered"])
     assert sekmet.count(*TYPES) == (1, 2)
-    first, *_, again = [each.body for each in sekmet.front.asked("POST", sekmet.front.asked("POST")[0].path)]
-    assert mode == "search" or again == first or mode == "sequential"
+    first, again = sekmet.front.asked("POST")
+    assert first.body == again.body
 
 
 def test_an_event_that_comes_twice_and_is_replayed_by_hand_is_one_result(bridge, sekmet):
@@ -89,6 +88,7 @@ def test_a_slow_ehr_never_delays_the_webhooks_answer(bridge, sekmet):
                 assert bridge.post(sample(data={"reportId": f"report_{number}"})).status == 200
             assert "delivered" not in states(bridge)
             answering.set()
+            until(lambda: sekmet.count(*TYPES) == (6, 12))
             until(lambda: states(bridge) == ["delivered"] * 6)
     finally:
         answering.set()
@@ -102,7 +102,8 @@ def test_eight_lanes_that_have_one_report_at_once_make_one_result(bridge, sekmet
     with served(bridge):
         for number in range(8):
             assert bridge.post(sample(timestamp=1693123200000 + number)).status == 200
-        until(lambda: states(bridge) == ["delivered"] * 8, timeout_s=60)
+        until(lambda: sekmet.count(*TYPES) == (1, 2))
+        until(lambda: states(bridge) == ["delivered"] * 8)
     assert sekmet.count(*TYPES) == (1, 2)
     assert len(sekmet.front.asked("POST")) == 1
 
@@ -115,7 +116,8 @@ def test_too_many_requests_wait_as_long_as_asked_and_lose_nothing(bridge, sekmet
     with served(bridge):
         for number in range(3):
             assert bridge.post(sample(data={"reportId": f"report_{number}"})).status == 200
-        until(lambda: states(bridge) == ["delivered"] * 3, timeout_s=60)
+        until(lambda: sekmet.count(*TYPES) == (3, 6))
+        until(lambda: states(bridge) == ["delivered"] * 3)
     assert sekmet.count(*TYPES) == (3, 6)
 
 
@@ -150,10 +152,10 @@ def test_a_patient_who_comes_later_is_waited_for_without_losing_an_attempt(bridg
     bridge.configure(settings(sekmet, retry=[]))
     with served(bridge):
         assert bridge.post(sample()).status == 200
-        until(lambda: "the result waits" in str(bridge.rows("deliveries", "list")))
+        until(lambda: "the result waits" in bridge.log.read_text())
         assert states(bridge) == ["pending"]
         sekmet.patient(GLYCANAGE, PATIENT)
-        assert bridge.run("deliveries", "replay", "--all", "--yes").returncode == 0
+        assert bridge.run("deliveries", "replay", "--state", "pending", "--yes").returncode == 0
         until(lambda: states(bridge) == ["delivered"])
     assert sekmet.count(*TYPES) == (1, 2)
 
