@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from glycanbridge_ehr.reports import Report
-from glycanbridge_ehr.settings_fhir import Coding, FhirSettings
+from glycanbridge_ehr.settings_fhir import FhirSettings
 
 Resource = dict[str, Any]
 
@@ -23,7 +23,7 @@ _HL7 = "http://terminology.hl7.org/CodeSystem"
 _LOINC = "http://loinc.org"
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _AGE = {"system": _LOINC, "code": "30525-0", "display": "Age"}
-_LABORATORY_REPORT = {"system": _LOINC, "code": "11502-2", "display": "Laboratory report"}
+LABORATORY_REPORT = {"system": _LOINC, "code": "11502-2", "display": "Laboratory report"}
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 
 
@@ -58,16 +58,16 @@ def parts_of(report: Report, *, subject: str, corrected: bool, settings: FhirSet
         "subject": {"reference": subject},
         **_effective(report, settings),
         "issued": instant(report.created_on),
-        "performer": [_performer(settings.performer)],
+        "performer": [who(settings.performer)],
     }
     own = {"system": settings.result_codes, "code": "glycan-age", "display": "GlycanAge biological age"}
     biological = _observation(
         _key(report, "glycan-age", settings), shared,
-        code=_code([own], settings.coding.glycan_age, text="GlycanAge biological age"), years=report.glycan_age,
+        code=_code([own], settings.own_codes("glycan_age"), text="GlycanAge biological age"), years=report.glycan_age,
     )  # fmt: skip
     chronological = _observation(
         _key(report, "chronological-age", settings), shared,
-        code=_code([_AGE], settings.coding.chronological_age, text="Chronological age (as used by GlycanAge)"),
+        code=_code([_AGE], settings.own_codes("chronological_age"), text="Chronological age (as used by GlycanAge)"),
         years=report.chronological_age,
     )  # fmt: skip
     return [biological, chronological, _diagnostic_report(report, shared, [biological, chronological], settings)]
@@ -97,7 +97,12 @@ def instant(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def safe(identifier: str) -> str:
+def conclusion(report: Report) -> str:
+    """The result as a sentence: the two numbers, and neither ranges nor advice."""
+    return f"GlycanAge biological age {report.glycan_age} years; chronological age {report.chronological_age} years."
+
+
+def safe(told: str) -> str:
     """An identifier that means the same in every search and URL: `a,b` is `a~2Cb`.
 
     What is not `[A-Za-z0-9._-]` becomes `~` and its bytes in hex. Servers take `,`, `+` and the like in a search for
@@ -106,12 +111,12 @@ def safe(identifier: str) -> str:
     return re.sub(
         r"[^A-Za-z0-9._-]",
         lambda found: "".join(f"~{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")),
-        identifier,
+        told,
     )
 
 
-def _identifier(system: str, value: str) -> dict[str, str]:
-    """For people and other systems to compare: as it came, if FHIR can hold that."""
+def identifier(system: str, value: str) -> dict[str, str]:
+    """An identifier for people and other systems to compare: as it came, if FHIR can hold that."""
     return {"system": system, "value": value if value.isprintable() and value == value.strip() else safe(value)}
 
 
@@ -135,23 +140,21 @@ def _observation(key: tuple[str, str], shared: Resource, *, code: Resource, year
 
 def _diagnostic_report(report: Report, shared: Resource, results: list[Part], settings: FhirSettings) -> Part:
     system, value = settings.system("report"), safe(report.report_id)
-    identifiers = [{"system": system, "value": value}, _identifier(settings.system("test"), report.test_id)]
+    identifiers = [{"system": system, "value": value}, identifier(settings.system("test"), report.test_id)]
     own = {"system": settings.result_codes, "code": "glycanage-report", "display": "GlycanAge report"}
-    order = {"type": "ServiceRequest", "identifier": _identifier(settings.system("assignment"), report.assignment_id)}
-    kit = {"type": "Specimen", "identifier": _identifier(settings.system("kit"), report.kit_code)}
+    order = {"type": "ServiceRequest", "identifier": identifier(settings.system("assignment"), report.assignment_id)}
+    kit = {"type": "Specimen", "identifier": identifier(settings.system("kit"), report.kit_code)}
     resource = {
         "resourceType": "DiagnosticReport",
         "identifier": identifiers,
         **({"basedOn": [order]} if settings.based_on else {}),
         "status": shared["status"],
         "category": [_category("v2-0074", "LAB")],
-        "code": _code([own, _LABORATORY_REPORT], settings.coding.report, text="GlycanAge report"),
+        "code": _code([own, LABORATORY_REPORT], settings.own_codes("report"), text="GlycanAge report"),
         **{name: each for name, each in shared.items() if name != "status"},
         **({"specimen": [kit]} if settings.specimen else {}),
         "result": [{"reference": each.full_url} for each in results],
-        "conclusion": (
-            f"GlycanAge biological age {report.glycan_age} years; chronological age {report.chronological_age} years."
-        ),
+        "conclusion": conclusion(report),
     }
     return Part(system=system, value=value, resource=resource)
 
@@ -165,7 +168,8 @@ def _effective(report: Report, settings: FhirSettings) -> Resource:
     return {"effectiveDateTime": instant(moment)}
 
 
-def _performer(told: str) -> dict[str, str]:
+def who(told: str) -> dict[str, str]:
+    """Who made a result: a reference, if it is one, else a name."""
     return {"reference": told} if _REFERENCE.fullmatch(told) else {"display": told}
 
 
@@ -173,5 +177,5 @@ def _category(system: str, code: str) -> Resource:
     return {"coding": [{"system": f"{_HL7}/{system}", "code": code, "display": "Laboratory"}]}
 
 
-def _code(ours: list[dict[str, str]], sites: Sequence[Coding], *, text: str) -> Resource:
-    return {"coding": [*ours, *(each.model_dump(exclude_none=True) for each in sites)], "text": text}
+def _code(ours: list[dict[str, str]], sites: Sequence[dict[str, str]], *, text: str) -> Resource:
+    return {"coding": [*ours, *sites], "text": text}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from glycanbridge import DestinationError
 
 Mode = Literal["transaction", "sequential", "search"]
-_TYPES = ("Observation", "DiagnosticReport")
+WRITTEN = {"report": ("Observation", "DiagnosticReport"), "document": ("DocumentReference",)}
+"""The types that are written, by `send_as`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +29,8 @@ class Abilities:
         return "transaction" if self.transaction else "sequential"
 
 
-def abilities_in(statement: dict[str, Any]) -> Abilities:
-    """What a CapabilityStatement says. Raises `DestinationError` if it is none of a FHIR R4 server."""
+def abilities_in(statement: dict[str, Any], *, types: Sequence[str]) -> Abilities:
+    """What a CapabilityStatement says of these types. Raises `DestinationError` if it is none of a FHIR R4 server."""
     if statement.get("resourceType") != "CapabilityStatement":
         raise DestinationError("its metadata is no CapabilityStatement: is url the base of a FHIR server?")
     version = statement.get("fhirVersion")
@@ -37,7 +39,7 @@ def abilities_in(statement: dict[str, Any]) -> Abilities:
     servers = [each for each in _dicts(statement.get("rest")) if each.get("mode") == "server"]
     interactions = {each.get("code") for rest in servers for each in _dicts(rest.get("interaction"))}
     resources = {each.get("type"): each for rest in servers for each in _dicts(rest.get("resource"))}
-    ours = [resources.get(each, {}) for each in _TYPES]
+    ours = [resources.get(each, {}) for each in types]
     return Abilities(
         transaction="transaction" in interactions,
         conditional_create=all(each.get("conditionalCreate") is True for each in ours),

@@ -11,6 +11,8 @@ from glycanbridge import PermanentError, TemporaryError
 from glycanbridge_ehr.fhir import Part, Resource
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_STANDING = {"final", "corrected", "amended", "appended", "current"}
+"""The states of a result that is to be read."""
 _REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/.*)?", re.DOTALL)
 
 
@@ -61,7 +63,7 @@ def same_patient(found: Resource, part: Part) -> bool:
 def same_result(found: Resource, part: Part) -> bool:
     """Does what the EHR has say what we say?"""
     told = _told(found) == _told(part.resource)
-    return told and found.get("status") in {"final", "corrected", "amended", "appended"}
+    return told and found.get("status") in _STANDING
 
 
 def is_whole(found: Resource) -> bool:
@@ -73,19 +75,34 @@ def is_whole(found: Resource) -> bool:
 def is_later(found: Resource, part: Part) -> bool:
     """Is what the EHR has of a later time than ours?"""
     try:
-        theirs = datetime.fromisoformat(str(found.get("issued")))
-        return theirs > datetime.fromisoformat(part.resource["issued"])
+        return _moment(found) > _moment(part.resource)
     except (ValueError, TypeError):  # no time, or one without a zone
         return False
 
 
+def _moment(resource: Resource) -> datetime:
+    return datetime.fromisoformat(str(resource.get("issued") or resource.get("date")))
+
+
 def _told(resource: Resource) -> list[Any]:
-    """What a result says: its number, or its sentence and its parts."""
+    """What a result says: its number, or its sentence and its parts, or its document."""
     quantity = resource.get("valueQuantity")
     value = quantity.get("value") if isinstance(quantity, dict) else None
     results = resource.get("result")
     parts = [_reference(each) for each in results] if isinstance(results, list) else []
-    return [Decimal(value) if isinstance(value, int | Decimal) else value, resource.get("conclusion"), parts]
+    return [
+        Decimal(value) if isinstance(value, int | Decimal) else value,
+        resource.get("conclusion"),
+        parts,
+        _document(resource),
+    ]
+
+
+def _document(resource: Resource) -> object:
+    try:
+        return resource["content"][0]["attachment"]["data"]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _reference(value: object) -> str | None:

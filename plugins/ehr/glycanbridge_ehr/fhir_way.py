@@ -7,7 +7,9 @@ from urllib.parse import quote, urlsplit
 
 from glycanbridge import DestinationError
 from glycanbridge_ehr.fhir import Part, parts_of
+from glycanbridge_ehr.fhir_abilities import WRITTEN
 from glycanbridge_ehr.fhir_answers import failure
+from glycanbridge_ehr.fhir_document import document_of
 from glycanbridge_ehr.fhir_found import matches
 from glycanbridge_ehr.fhir_patients import Finder, by_file, by_search, escaped
 from glycanbridge_ehr.fhir_server import FhirServer
@@ -35,7 +37,8 @@ class FhirWay:
         """Send a result; return the server's name for it, such as `DiagnosticReport/12`."""
 
         def parts(corrected: bool) -> list[Part]:  # noqa: FBT001 (it is what the type says)
-            return parts_of(report, subject=subject, corrected=corrected, settings=self._settings)
+            make = parts_of if self._settings.send_as == "report" else document_of
+            return make(report, subject=subject, corrected=corrected, settings=self._settings)
 
         try:
             subject = self._patient(report.patient_id)
@@ -49,8 +52,9 @@ class FhirWay:
         able, settings = self._writer.ask(), self._settings
         let_in = self._server.check_in()
         mode = able.mode if settings.mode == "auto" else settings.mode
-        type_ = "DiagnosticReport" if settings.patient == "map" else "Patient"
-        system = settings.system("report") if settings.patient == "map" else settings.patient_system
+        type_, system = "Patient", settings.patient_system
+        if settings.patient == "map":
+            type_, system = WRITTEN[settings.send_as][-1], settings.system(settings.send_as)
         answer = self._server.search(type_, f"identifier={system}|{_NOBODY}")
         if not answer.ok:
             raise failure(answer, doing=f"looking for a {type_} that is not there")

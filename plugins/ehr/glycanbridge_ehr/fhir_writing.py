@@ -12,7 +12,7 @@ from dataclasses import replace
 from glycanbridge import DestinationError, PermanentError, TemporaryError
 from glycanbridge_ehr import fhir_json
 from glycanbridge_ehr.fhir import Part, Resource, transaction, with_ids
-from glycanbridge_ehr.fhir_abilities import Abilities, Mode, abilities_in
+from glycanbridge_ehr.fhir_abilities import WRITTEN, Abilities, Mode, abilities_in
 from glycanbridge_ehr.fhir_answers import Answer, entries_of, failure, worst
 from glycanbridge_ehr.fhir_found import is_later, is_whole, reference_in, same_patient, same_result, the_one
 from glycanbridge_ehr.fhir_server import Server
@@ -66,7 +66,7 @@ class Writer:
         answer = self._server.get("metadata")
         if not answer.ok:
             raise failure(answer, doing="reading its metadata")
-        return abilities_in(answer.resource)
+        return abilities_in(answer.resource, types=WRITTEN[self._settings.send_as])
 
     def forget(self) -> None:
         """Ask the server anew next time: it may have been mended."""

@@ -96,6 +96,7 @@ class Systems(BaseModel):
     test: System | None = None
     assignment: System | None = None
     kit: System | None = None
+    document: System | None = None
     result: System | None = None
     """The code system of our own codes."""
 
@@ -142,6 +143,8 @@ class FhirSettings(BaseModel):
     """How a patient is found: in the file `patients`, by a search, or by the server itself while it writes."""
     patient_system: System | None = None
     """The system under which the EHR keeps GlycanAge's patient ids."""
+    send_as: Literal["report", "document"] = "report"
+    """Two Observations and a DiagnosticReport, or, for EHRs that take only documents, a DocumentReference."""
     mode: Literal["auto", "transaction", "sequential", "search"] = "auto"
     """How results are written; `auto` asks the server what it can."""
     verify: bool = True
@@ -186,8 +189,12 @@ class FhirSettings(BaseModel):
         return self
 
     def system(self, name: str) -> str:
-        """The system of our identifiers of a kind: `report`, `observation`, `test`, `assignment`, `kit`."""
+        """The system of our identifiers of a kind: `report`, `observation`, `test`, `assignment`, `kit`, `document`."""
         return getattr(self.systems, name) or f"{self.identifier_base}/sid/{name}"
+
+    def own_codes(self, of: str) -> list[dict[str, str]]:
+        """The site's own codes of `glycan_age`, `chronological_age` or `report`."""
+        return [each.model_dump(exclude_none=True) for each in getattr(self.coding, of)]
 
     @property
     def result_codes(self) -> str:

@@ -1,5 +1,6 @@
 """Results in real FHIR servers: once, whatever happens on the way, and what was sent as it was sent."""
 
+import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -302,6 +303,38 @@ def test_who_asks_for_transactions_from_a_server_that_batches_is_told(make, fhir
     fhir_server.front.will(as_a_batch, method="POST")
     with pytest.raises(DestinationError, match="set mode to sequential"):
         deliver(make(fhir_server, mode="transaction"))
+
+
+# Documents
+
+
+@pytest.mark.parametrize("mode", ["auto", "transaction", "sequential", "search"])
+def test_an_ehr_that_takes_only_documents_gets_one(make, fhir_server, patient, tmp_path, mode):
+    """Once, corrected where it stands, and seen to be there, as a result would be."""
+    plugin = make(fhir_server, mode=mode, send_as="document")
+    receipt = deliver(plugin)
+    forget(tmp_path)
+    assert deliver(plugin) == receipt
+    assert deliver(plugin, 2, glycanAge="44.1") == receipt
+
+    (document,) = fhir_server.every("DocumentReference")
+    text = base64.b64decode(document["content"][0]["attachment"]["data"]).decode()
+    assert text == "GlycanAge biological age 44.1 years; chronological age 42 years."
+    assert document["docStatus"] == "amended"
+    assert document["masterIdentifier"]["value"] == "report_78901"
+    assert document["subject"]["reference"] == f"Patient/{patient['id']}"
+    assert fhir_server.count(*TYPES) == (0, 0)
+
+
+def test_another_document_is_seen_although_nobody_remembers_the_first(make, fhir_server, patient, tmp_path):
+    """And a later one is left as it is."""
+    deliver(make(fhir_server, send_as="document"))
+    for age, created_on in (("44.1", 1793123000000), ("43", 1693122000000)):
+        forget(tmp_path)
+        deliver(make(fhir_server, send_as="document"), 2, glycanAge=age, createdOn=created_on)
+
+    (document,) = fhir_server.every("DocumentReference")
+    assert b"44.1" in base64.b64decode(document["content"][0]["attachment"]["data"])
 
 
 # Numbers and times

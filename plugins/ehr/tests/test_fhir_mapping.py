@@ -13,6 +13,7 @@ from ehr_plugin import told
 from fhir.resources.R4B import get_fhir_model_class
 from glycanbridge_ehr import fhir_json
 from glycanbridge_ehr.fhir import instant, parts_of, safe, transaction
+from glycanbridge_ehr.fhir_document import document_of
 from glycanbridge_ehr.reports import report_of
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from hypothesis import HealthCheck, given, settings
@@ -102,6 +103,15 @@ def test_all_four_validators_take_it(validators):
         bundle(changes={"effective": "unknown", "performer": "Organization/12", "based_on": False, "specimen": False}),
     ):
         assert {name: errors for name, errors in validators.problems_of(made).items() if errors} == {}
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_all_four_validators_take_it_as_a_document(validators, corrected):
+    """For EHRs that take only documents."""
+    parts = document_of(report(), subject="Patient/1", corrected=corrected, settings=fhir(performer="Organization/12"))
+    made = fhir_json.written(transaction(parts, update=corrected))
+    assert {name: errors for name, errors in validators.problems_of(made).items() if errors} == {}
+    assert b"45.2" not in made  # only within the attachment
 
 
 @given(report_id=ids, kit=ids, test=ids, assignment=ids, age=ages, own_age=ages, created_on=moments_ms)
