@@ -129,7 +129,7 @@ class FhirServer:
                 f"{self.name}: its certificate is not trusted ({cause.verify_message}); see ca_file"
             )
         if cause is not None and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
-            return DestinationError(f"{self.name}: no TLS with it ({cause.reason}); see url and client_certificate")
+            return DestinationError(f"{self.name}: no TLS with it ({cause.reason}); see url and certificate_file")
         if isinstance(error, httpx2.ProxyError):
             return DestinationError(f"{self.name}: the proxy does not let the bridge through; see proxy")
         return TemporaryError(f"{self.name}: not reached, or cut off before its answer ({kind})")
@@ -159,9 +159,14 @@ class FhirServer:
             client.auth = self._smart = SmartAuth(auth.smart, fhir_url=settings.url, state=self._state, client=client)
         return client
 
+    def _key_password(self) -> str:
+        """The key's password. Asked for even where there is none: else OpenSSL would ask on a terminal."""
+        password = self._settings.key_password
+        return password.get_secret_value() if password else ""
+
     def _tls(self) -> ssl.SSLContext:
         """Whom to trust, and what to show. Raises `DestinationError` if a file of it cannot be used."""
-        ours, key = self._settings.client_certificate, self._settings.client_key
+        ours, key = self._settings.certificate_file, self._settings.key_file
         file = self._settings.ca_file
         try:
             if file is None:
@@ -170,7 +175,7 @@ class FhirServer:
                 context = ssl.create_default_context(cafile=file)
             if ours is not None:
                 file = key or ours
-                context.load_cert_chain(ours, key, password=lambda: "")  # or OpenSSL would ask on a terminal
+                context.load_cert_chain(ours, key, password=self._key_password)
         except (OSError, ValueError) as error:
             raise DestinationError(f"{file}: cannot be used ({type(error).__name__}); expected PEM") from None
         return context

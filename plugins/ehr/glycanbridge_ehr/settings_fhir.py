@@ -7,7 +7,16 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
 
 from glycanbridge import LocalPath, Timeout
 from glycanbridge_ehr.settings_smart import SmartSettings
@@ -169,10 +178,12 @@ class FhirSettings(BaseModel):
     """How long to wait (seconds) for a whole answer."""
     ca_file: LocalPath | None = None
     """A PEM file with the one certificate authority that is trusted; nothing: those of the machine."""
-    client_certificate: LocalPath | None = None
+    certificate_file: LocalPath | None = None
     """A PEM file with the certificate that the bridge shows, and maybe its key."""
-    client_key: LocalPath | None = None
+    key_file: LocalPath | None = None
     """A PEM file with that certificate's key, where it is a file of its own."""
+    key_password: SecretStr | None = None
+    """The password of that key, if it has one."""
     proxy: SecretStr | None = None
     """An HTTP proxy, such as `http://user:password@proxy.clinic.example:3128`. The environment's are not used."""
 
@@ -182,10 +193,21 @@ class FhirSettings(BaseModel):
             raise ValueError("url: expected https; a server in a network of your own may have unencrypted: true")
         if self.patient != "map" and self.patient_system is None:
             raise ValueError(f"patient: {self.patient} needs patient_system, the system of GlycanAge's ids in the EHR")
-        if self.client_key is not None and self.client_certificate is None:
-            raise ValueError("client_key needs client_certificate")
+        if self.certificate_file is None and (self.key_file or self.key_password):
+            raise ValueError("key_file and key_password need certificate_file")
         if self.patient == "conditional" and self.mode not in {"auto", "transaction"}:
             raise ValueError("patient: conditional needs a transaction; there are no such references outside")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_into_an_attempt(self, info: ValidationInfo) -> FhirSettings:
+        limit_s = (info.context or {}).get("timeout_s")
+        longest_s = self.connect_timeout_s + self.read_timeout_s
+        if limit_s is not None and longest_s >= limit_s:
+            raise ValueError(
+                f"connect_timeout_s and read_timeout_s make {longest_s:g} s together; expected less than the"
+                f" destination's timeout_s, {limit_s:g}: a report takes several requests, so give it time for them"
+            )
         return self
 
     def system(self, name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 from ehr_plugin import GLYCANAGE, PATIENT, deliver, ehr
 from fhir_front import Front, answers, held, reset
 from glycanbridge_ehr.fhir_answers import evidence
@@ -309,7 +310,7 @@ def test_a_certificate_for_another_name_stops_the_destination(make, tmp_path):
         assert front.received == []
 
 
-def test_a_missing_client_certificate_stops_the_destination_and_the_right_one_opens_it(make, tmp_path):
+def test_a_missing_certificate_file_stops_the_destination_and_the_right_one_opens_it(make, tmp_path):
     """Mutual TLS."""
     clients = trustme.CA()
     clients.issue_cert("bridge.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "bridge.pem")
@@ -318,7 +319,7 @@ def test_a_missing_client_certificate_stops_the_destination_and_the_right_one_op
             deliver(make(front.url, ca_file=tmp_path / "ca.pem"))
         assert front.received == []
         with pytest.raises(DestinationError, match="HTTP 404"):
-            deliver(make(front.url, ca_file=tmp_path / "ca.pem", client_certificate=tmp_path / "bridge.pem"))
+            deliver(make(front.url, ca_file=tmp_path / "ca.pem", certificate_file=tmp_path / "bridge.pem"))
 
 
 def test_a_server_that_speaks_no_tls_at_all_stops_the_destination(make, front):
@@ -327,7 +328,7 @@ def test_a_server_that_speaks_no_tls_at_all_stops_the_destination(make, front):
         deliver(make(front.url.replace("http:", "https:")))
 
 
-@pytest.mark.parametrize("setting", ["ca_file", "client_certificate"])
+@pytest.mark.parametrize("setting", ["ca_file", "certificate_file"])
 @pytest.mark.parametrize("content", [None, "canary"])
 def test_a_file_of_tls_that_cannot_be_used_stops_the_destination(make, front, tmp_path, setting, content):
     """It says which file, and waits until it is mended."""
@@ -338,19 +339,27 @@ def test_a_file_of_tls_that_cannot_be_used_stops_the_destination(make, front, tm
         deliver(make(front.url, **{setting: file}))
 
 
-def test_a_key_with_a_password_asks_nobody(make, front, tmp_path):
-    """OpenSSL would ask on the terminal, and wait for ever."""
+@pytest.mark.parametrize(("password", "told"), [(None, r"key\.pem: cannot be used"), ("canary", "HTTP 404")])
+def test_a_key_with_a_password_asks_nobody_on_a_terminal(make, front, tmp_path, password, told):
+    """OpenSSL would, and wait for ever."""
     leaf = trustme.CA().issue_cert("bridge.example")
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-
     key = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
     locked = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"canary")
     )
     (tmp_path / "bridge.pem").write_bytes(leaf.cert_chain_pems[0].bytes())
     (tmp_path / "key.pem").write_bytes(locked)
-    with pytest.raises(DestinationError, match=r"key\.pem: cannot be used"):
-        deliver(make(front.url, client_certificate=tmp_path / "bridge.pem", client_key=tmp_path / "key.pem"))
+    front.will(answers(404))
+    with pytest.raises(DestinationError, match=told) as raised:
+        deliver(
+            make(
+                front.url,
+                certificate_file=tmp_path / "bridge.pem",
+                key_file=tmp_path / "key.pem",
+                key_password=password,
+            )
+        )
+    assert "canary" not in str(raised.value)
 
 
 # The environment
