@@ -219,7 +219,9 @@ def test_a_patient_without_a_name_waits_unless_the_site_takes_unknown_ones():
     assert fields(message(patient=nameless, settings={"unknown_names": True}))["PID"][5] == "^^^^^^U"
 
 
-@pytest.mark.parametrize("birth_date", ["12.4.1981", "1981-4-12", "1981-13-01", "19810412", "1981-W15-7", "１９８１-04-12"])
+@pytest.mark.parametrize(
+    "birth_date", ["12.4.1981", "1981-4-12", "1981-13-01", "19810412", "1981-W15-7", "１９８１-04-12"]
+)
 def test_a_birth_date_that_is_none_is_refused(birth_date):
     """A guess would be matched against the chart."""
     with pytest.raises(PermanentError, match="birth_date in the patients file") as raised:
@@ -242,9 +244,9 @@ def test_a_patient_needs_neither_birth_date_nor_sex():
 # Text
 
 
-PLAIN = st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from('|^&~\\\r\n"ščŽ🧬'), min_size=1).filter(
-    lambda text: text != '""'
-)
+PLAIN = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from('|^&~\\\r\n"ščŽ🧬'), min_size=1
+).filter(lambda text: text != '""')
 WILD = st.text(st.characters() | st.sampled_from('|\\\r"š\t\x00\x0b\x1c\x85\ud800'), min_size=1)
 
 
