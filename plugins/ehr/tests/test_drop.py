@@ -281,7 +281,7 @@ def test_a_directory_that_may_not_be_written_to_stops_the_destination(tmp_path):
     with dropper(tmp_path, directory="/sys") as plugin:
         for call in (lambda: deliver(plugin), plugin.check):
             with pytest.raises(
-                DestinationError, match="/sys: .*(denied|Read-only|permitted).*; see that it .* written to"
+                DestinationError, match=r"/sys: .*(denied|Read-only|permitted).*; see that it .* written to"
             ):
                 call()
 

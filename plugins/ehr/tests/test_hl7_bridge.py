@@ -1,8 +1,9 @@
-"""Results from a real bridge to a real receiver or folder: through kills, replays and waiting, and as the README says."""
+"""Results from a real bridge to a real receiver or folder: through kills, replays, waiting, and as the README says."""
 
 import json
 import re
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,20 @@ def only(serving):
     return row
 
 
-def until_delivered(serving):
-    """Wait for it; its receipt."""
-    until(lambda: only(serving)["state"] == "delivered", timeout_s=60)
+def until_all(serving, holds, *, count=1):
+    """Wait until something holds of so many deliveries; straight from the journal, for a command takes its time."""
+
+    def owed():
+        with closing(sqlite3.connect(f"file:{serving.folder}/var/journal.db?mode=ro", uri=True)) as journal:
+            journal.row_factory = sqlite3.Row
+            return journal.execute("SELECT state, attempt, last_error FROM deliveries").fetchall()
+
+    until(lambda: len(rows := owed()) == count and all(map(holds, rows)), timeout_s=60)
+
+
+def until_delivered(serving, *, attempts=1):
+    """Wait for the one delivery; its receipt."""
+    until_all(serving, lambda row: row["state"] == "delivered" and row["attempt"] >= attempts)
     return only(serving)["receipt"]
 
 
@@ -65,7 +77,7 @@ def example(heading):
 def as_written(serving, heading):
     """The README's `bridge.yaml`, on any free port."""
     (serving.folder / "var" / "webhook-secret").write_text(SECRET)
-    text = example(heading).replace("receiver:\n", f"receiver:\n  listen: 127.0.0.1:0\n", 1)
+    text = example(heading).replace("receiver:\n", "receiver:\n  listen: 127.0.0.1:0\n", 1)
     serving.config.write_text(text, encoding="utf-8")
 
 
@@ -115,7 +127,7 @@ def test_the_readmes_tables_have_every_setting_with_its_default(model, begin):
     rows = re.findall(
         r"^\| `(\w+)` \| (yes|no) \| (yes|no) \| (.*?) ?\| .+ \|$",
         README.partition(begin)[2].partition("\n\n|")[2].partition("\n\n")[0],
-        re.M,
+        re.MULTILINE,
     )
     own = {
         name: each
@@ -148,7 +160,7 @@ def test_the_readmes_message_is_the_one_that_is_sent():
 
 
 def test_a_bridge_that_is_killed_before_it_has_the_acknowledgement_sends_the_same_bytes_again(serving):
-    """The receiver takes the message and kills the bridge: after a restart it has the same message under the same id."""
+    """The receiver takes the message and kills the bridge: after a restart it has the same message, and knows it."""
 
     def kill_first(wire):
         message = wire.message()
@@ -168,8 +180,7 @@ def test_a_bridge_that_is_killed_before_it_has_the_acknowledgement_sends_the_sam
         with served(serving):
             receipt = until_delivered(serving)
             assert serving.run("deliveries", "replay", only(serving)["id"]).returncode == 0
-            until(lambda: only(serving)["attempts"] > 2 and only(serving)["state"] == "delivered", timeout_s=60)
-            again = only(serving)["receipt"]
+            again = until_delivered(serving, attempts=3)
     assert len(receiver.messages) == 2
     assert receiver.messages[0] == receiver.messages[1]
     assert receipt == f"{control_id_of(receiver.messages[0])}: AA"
@@ -181,12 +192,10 @@ def test_a_correction_reaches_a_strict_receiver_as_one(serving):
     with hl7apy_receiver() as (port, taken):
         configure(serving, mllp=mllp(port))
         with served(serving):
-            for change in ({}, {"glycanAge": "45.20"}, {"glycanAge": "45.20", "createdOn": 1_693_123_000_001}):
+            changes = [{}, {"glycanAge": "45.20"}, {"glycanAge": "45.20", "createdOn": 1_693_123_000_001}]
+            for number, change in enumerate(changes, 1):
                 assert serving.post(sample(data=change)).status == 200
-                until(
-                    lambda: all(each["state"] == "delivered" for each in serving.rows("deliveries", "list")),
-                    timeout_s=60,
-                )
+                until_all(serving, lambda row: row["state"] == "delivered", count=number)
     assert [each.split("\r")[3].rpartition("|")[2] for each in taken] == ["F", "C"]
 
 
@@ -197,7 +206,7 @@ def test_a_patient_who_is_unknown_waits_and_is_delivered_once_the_file_has_them(
         configure(serving, mllp=mllp(receiver.port))
         with served(serving):
             assert serving.post(sample()).status == 200
-            until(lambda: only(serving)["last_error"], timeout_s=60)
+            until_all(serving, lambda row: row["last_error"])
             row = only(serving)
             assert (row["state"], receiver.messages) == ("pending", [])
             assert row["last_error"].startswith("the patients file has no row for this patient; the result waits")
@@ -213,7 +222,7 @@ def test_a_report_of_another_practice_is_parked_and_sent_nowhere(serving):
         configure(serving, mllp=mllp(receiver.port))
         with served(serving):
             assert serving.post(sample(data={"practiceId": "practice_other"})).status == 200
-            until(lambda: only(serving)["state"] == "dead", timeout_s=60)
+            until_all(serving, lambda row: row["state"] == "dead")
     assert receiver.messages == []
     assert "practice is not among settings.practices" in only(serving)["last_error"]
 
@@ -230,7 +239,7 @@ def test_a_dead_letter_tells_why_in_a_line_and_its_replay_has_the_same_keys(serv
         configure(serving, mllp=mllp(receiver.port))
         with served(serving):
             assert serving.post(sample()).status == 200
-            until(lambda: serving.rows("dead-letters", "list"), timeout_s=60)
+            until_all(serving, lambda row: row["state"] == "dead")
             (letter,) = serving.rows("dead-letters", "list")
             assert letter["reason"] == "the receiver refused the result: AE, 101 required field missing in PID-5"
             assert serving.run("deliveries", "replay", only(serving)["id"]).returncode == 0
@@ -247,7 +256,8 @@ def test_a_receiver_that_is_away_costs_no_result(serving):
         )
         with served(serving):
             assert serving.post(sample()).status == 200
-            until(lambda: "Connection refused" in (only(serving)["last_error"] or ""), timeout_s=60)
+            until_all(serving, lambda row: row["last_error"])
+            assert "Connection refused; nothing was sent" in only(serving)["last_error"]
             configured = json.loads(serving.config.read_text())
         with peer() as receiver:
             configured["destinations"]["ehr"]["settings"]["mllp"]["port"] = receiver.port
@@ -268,7 +278,7 @@ ROW = "needle-patient,needle-mrn,Needlefamily,Needlegiven,1911-11-11,F\n"
 PASSWORD = "needle-password"
 
 
-ECHO = "|".join(["ERR", "", "PID^1^5", "", "E", "", "", "Needlefamily", "needle-mrn"])
+ECHO = "ERR||PID^1^5||E|||Needlefamily|needle-mrn"
 ANSWERS = {
     "AE": lambda message: ack(message, "AE", ECHO),
     "AR": lambda message: ack(message, "AR", ECHO),
@@ -287,7 +297,8 @@ def in_every_way_wrong(serving, stack):
             while (message := wire.message()) is not None:
                 wire.send(answer(message))
 
-        return mllp(stack.enter_context(peer(behave)).port)
+        quick = {} if answer is ack else {"ack_timeout_s": 0.5}
+        return mllp(stack.enter_context(peer(behave)).port, **quick)
 
     ways = {name: {"mllp": answering(answer)} for name, answer in ANSWERS.items()}
     ways["close"] = {"mllp": mllp(stack.enter_context(peer(lambda wire: wire.message())).port)}
@@ -311,9 +322,7 @@ def in_every_way_wrong(serving, stack):
 
 
 def test_no_patients_value_or_secret_is_told_whatever_goes_wrong(serving):
-    """Logs, errors, dead letters' reasons, receipts and what commands print: none has a needle, nor have the names of our
-    own files.
-    """
+    """Logs, errors, reasons of dead letters, receipts, what commands print, names of files: none has a needle."""
     with ExitStack() as stack:
         ways = in_every_way_wrong(serving, stack)
         shared = {"practices": ["practice_67890"], "patients": "patients.csv"}
@@ -325,7 +334,7 @@ def test_no_patients_value_or_secret_is_told_whatever_goes_wrong(serving):
         )
         with served(serving):
             assert serving.post(sample(data=NEEDLES)).status == 200
-            until(lambda: all(each["last_error"] or each["receipt"] for each in serving.rows("deliveries", "list")))
+            until_all(serving, lambda row: row["last_error"] or row["state"] == "delivered", count=len(ways))
             rows = serving.rows("deliveries", "list")
             letters = serving.rows("dead-letters", "list")
             checked = serving.run("check", "--online")
