@@ -328,6 +328,17 @@ def test_a_patient_who_is_not_in_the_file_or_has_no_name_waits(tmp_path):
     assert len(names(tmp_path)) == 1
 
 
+def test_a_patients_file_that_cannot_be_read_stops_the_destination(tmp_path):
+    """Its share is away: every result waits, and the file is named."""
+    with dropper(tmp_path) as plugin:
+        (tmp_path / "patients.csv").rename(tmp_path / "elsewhere.csv")
+        for call in (lambda: deliver(plugin), plugin.check):
+            with pytest.raises(DestinationError, match=r"patients\.csv: No such file"):
+                call()
+        (tmp_path / "elsewhere.csv").rename(tmp_path / "patients.csv")
+        deliver(plugin)
+
+
 @pytest.mark.parametrize("age", ["", "N/A", "45,2", "NaN", "1e9", "0", "-3", "150"])
 def test_what_is_no_age_is_never_written(tmp_path, age):
     """Least of all as 0."""

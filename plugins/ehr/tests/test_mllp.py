@@ -340,8 +340,9 @@ def test_an_acknowledgement_that_came_while_nobody_waited_ends_the_connection(tm
         lambda message: b"\x0bMSH|^~\\&|\r\x1c\x0d",
         lambda message: ack(message).replace(b"MSA", b"MSB"),
         lambda message: b"\x00\xff" * 100 + b"\x0b\xfe\xff\x1c\x0d",
+        lambda message: b"\x0b" + message + b"\x1c\x0d",
     ],
-    ids=["another id", "no id", "unknown code", "garbage", "nothing", "a header alone", "no MSA", "binary"],
+    ids=["another id", "no id", "unknown code", "garbage", "nothing", "a header alone", "no MSA", "binary", "our own"],
 )
 def test_an_answer_that_is_none_is_temporary_and_ends_the_connection(tmp_path, answer):
     """It is not known whether the message was taken; the same bytes go again, over a new connection."""
@@ -520,6 +521,23 @@ def test_never_are_two_messages_outstanding(tmp_path):
             each.join(30)
     assert len(set(receiver.messages)) == 8
     assert len(receiver.wires) == 1
+
+
+def test_a_thousand_messages_leave_no_thread_and_no_socket_behind():
+    """A bridge runs for months."""
+
+    def held():
+        return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0  # noqa: PTH208
+
+    with peer() as receiver:
+        mllp = client(receiver.port)
+        mllp.exchange(sent("G0"), leaving=nothing)
+        before = held(), threading.active_count()
+        for number in range(1, 1001):
+            mllp.exchange(sent(f"G{number}"), leaving=nothing)
+        until(lambda: (held(), threading.active_count()) == before)
+        mllp.close()
+    assert len(receiver.messages) == 1001
 
 
 def test_who_waits_too_long_for_a_turn_sends_nothing(tmp_path):
