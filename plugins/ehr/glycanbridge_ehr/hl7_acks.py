@@ -66,7 +66,7 @@ class Ack:
 
 def ack_in(data: bytes, *, control_id: str) -> Ack:
     """The acknowledgement of the message `control_id` in a frame. Raises `ValueError` if it is anything else."""
-    lines = re.split(r"[\r\n]+", data.decode("latin-1"))  # only ASCII is looked at
+    lines = re.split(r"[\r\n]+", data.decode("latin-1").strip())  # only ASCII is looked at
     header = lines[0]
     if not header.startswith("MSH") or len(header) < 9:
         raise ValueError("no message")

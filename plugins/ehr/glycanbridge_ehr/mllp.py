@@ -167,6 +167,7 @@ class MllpClient:
         """A new connection, with the receiver's certificate verified unless `tls: false` says otherwise."""
         settings = self._settings
         context = tls_context(settings) if settings.tls else None
+        deadline = self._clock() + settings.connect_timeout_s
         try:
             connection = socket.create_connection((settings.host, settings.port), timeout=settings.connect_timeout_s)
         except TimeoutError:
@@ -178,13 +179,14 @@ class MllpClient:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            return self._secured(connection, context) if context else connection
+            return self._secured(connection, context, deadline) if context else connection
         except BaseException:
             connection.close()
             raise
 
-    def _secured(self, connection: socket.socket, context: ssl.SSLContext) -> socket.socket:
+    def _secured(self, connection: socket.socket, context: ssl.SSLContext, deadline: float) -> socket.socket:
         try:
+            connection.settimeout(self._left_s(deadline))
             return context.wrap_socket(connection, server_hostname=self._settings.server_name or self._settings.host)
         except ssl.SSLEOFError:
             told = f"{self._where} broke off the TLS handshake; nothing was sent"

@@ -11,6 +11,7 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -55,6 +56,11 @@ class SigningKey:
         }
         return jwt.encode(claims, self._private, algorithm=self.algorithm, headers={"kid": self.kid})
 
+    @property
+    def public(self) -> dict[str, Any]:
+        """Its public half, as an EHR wants it (RFC 7517)."""
+        return {**_public(self._private), "alg": self.algorithm, "kid": self.kid, "use": "sig", "key_ops": ["verify"]}
+
 
 def signing_key(settings: SmartSettings) -> SigningKey:
     """The key of some settings, as it is now. Raises `DestinationError` if it cannot be used."""
@@ -93,12 +99,15 @@ def _pem(settings: SmartSettings) -> bytes:
         raise DestinationError(f"{_place(settings)}: {error.strerror}; the bridge must be able to read it") from None
 
 
-def _thumbprint(private: PrivateKey) -> str:
-    """RFC 7638: the same for everybody who has the public key."""
+def _public(private: PrivateKey) -> dict[str, Any]:
     public = private.public_key()
     if isinstance(public, RSAPublicKey):
-        jwk = RSAAlgorithm.to_jwk(public, as_dict=True)
-    else:
-        jwk = ECAlgorithm.to_jwk(public, as_dict=True)
+        return RSAAlgorithm.to_jwk(public, as_dict=True)
+    return ECAlgorithm.to_jwk(public, as_dict=True)
+
+
+def _thumbprint(private: PrivateKey) -> str:
+    """RFC 7638: the same for everybody who has the public key."""
+    jwk = _public(private)
     told = json.dumps({name: jwk[name] for name in sorted(jwk) if name in _REQUIRED}, separators=(",", ":"))
     return base64.urlsafe_b64encode(hashlib.sha256(told.encode()).digest()).rstrip(b"=").decode()

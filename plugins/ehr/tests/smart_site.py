@@ -73,6 +73,7 @@ class Site:
         self.fhir_url = f"{self.front.url}/fhir"
         self.token_url = f"{self.front.url}/token"
         self.key = KEYS["ES384"]
+        self.client_ids = {CLIENT_ID}
         self.good: set[str] = set()
         self.given: list[str] = []
         self.told: dict[str, object] = {"token_type": "Bearer", "expires_in": 300}
@@ -104,7 +105,7 @@ class Site:
         except (jwt.PyJWTError, TypeError):  # TypeError: a key of the other kind
             return _json(401, {"error": "invalid_client", "error_description": "patient_123"})
         used = any(each["jti"] == claims["jti"] for each in self.assertions)
-        if used or claims["iss"] != CLIENT_ID or not 0 < claims["exp"] - self._clock() <= 240:
+        if used or claims["iss"] not in self.client_ids or not 0 < claims["exp"] - self._clock() <= 240:
             return _json(401, {"error": "invalid_client"})
         self.assertions.append(claims)
         self.given.append(f"secret-{len(self.given) + 1}")

@@ -1,6 +1,7 @@
 """SMART Backend Services against SEKMET's token endpoint, and against one that does what real ones seldom do."""
 
 import logging
+import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import trustme
 from fhir_front import answers, half, held, lost, reset
 from filelock import FileLock
+from glycanbridge_ehr.smart_answers import TokenAnswer
 from sekmet.auth.keys import public_jwk
 from serving import until
 from smart_site import CLIENT_ID, DISCOVERY, KEYS, Clock, Site, lane, pem, settings_of
@@ -245,12 +247,14 @@ def test_where_tokens_are_given_is_asked_once_and_again_after_a_failure(site, op
         get(client, site)
         clock.turn(300)
     assert len(site.front.asked("GET", DISCOVERY)) == 1
-    site.front.will(answers(404), path="/token")
-    with pytest.raises(DestinationError):
-        get(client, site)
 
-    assert get(client, site).status_code == 200
-    assert len(site.front.asked("GET", DISCOVERY)) == 2
+    for number, fault in enumerate((answers(404), reset), 2):
+        site.front.will(fault, path="/token")
+        with pytest.raises((DestinationError, TemporaryError)):
+            get(client, site)
+        assert get(client, site).status_code == 200
+        assert len(site.front.asked("GET", DISCOVERY)) == number
+        clock.turn(300)
 
 
 def test_a_token_url_in_the_settings_needs_no_discovery(site, open_lane):
@@ -372,12 +376,18 @@ def test_an_endpoint_that_does_not_answer_is_left_in_time(site, open_lane):
     """Within what an attempt has; and no quick try comes after it."""
     go = threading.Event()
     client = open_lane(timeout_s=0.2)
+    limits = []
+    client.event_hooks["request"] = [lambda request: limits.append(request.extensions["timeout"])]
     for path, who in ((DISCOVERY, "SMART configuration of"), ("/token", "token endpoint")):
         site.front.will(held(go), path=path)
         with pytest.raises(TemporaryError, match=rf"{who} .*: .*\(ReadTimeout\)") as told:
             get(client, site)
         assert told.value.retry_after_s == 5
     go.set()
+    assert [each["read"] for each in limits] == [0.2, 0.2, 0.2]
+    assert [each["connect"] for each in limits] == [0.1, 0.1, 0.1]
+    with pytest.raises(TemporaryError, match="no time is left"):
+        client.auth._endpoint.fetch(client.auth._steady())
 
 
 def test_an_answer_that_does_not_end_is_left_in_time(site, open_lane, clock):
@@ -422,6 +432,22 @@ def test_a_certificate_that_is_not_trusted_stops_the_destination(state, tmp_path
                     get(client, site)
                 assert site.front.received == []
         site.front.close()
+
+
+def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lane):
+    """Nothing is wrong with its certificate: it was restarted, say."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up():
+            connection, _ = listening.accept()
+            connection.recv(1 << 16)
+            connection.close()
+
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
+        with pytest.raises(TemporaryError, match="not reached, or no whole answer"):
+            get(open_lane(token_url=f"https://127.0.0.1:{listening.getsockname()[1]}/token"), site)
+        hanging_up.join()
 
 
 def test_an_endpoint_that_speaks_no_tls_stops_the_destination(site, open_lane):
@@ -490,6 +516,7 @@ def test_no_secret_is_told_to_anybody(site, open_lane, tmp_path, caplog):
             get(open_lane_again(clients[0]), site)
         told.append("".join(traceback.format_exception(error.value)))
 
+    told.append(repr(TokenAnswer(at="there", status=200, headers={"a": "canary"}, body=b"canary")))
     everything = "\n".join([*told, caplog.text])
     secret_lines = [line for line in pem(KEYS["ES384"]).decode().splitlines() if "-----" not in line]
     assertions = [part for form in site.forms for part in form["client_assertion"].split(".")[1:]]

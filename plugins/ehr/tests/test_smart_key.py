@@ -1,6 +1,8 @@
 """The key that the bridge signs with, and the settings that name it: every mistake is told with its place."""
 
 import json
+import subprocess
+import sys
 
 import jwt
 import pytest
@@ -10,7 +12,7 @@ from glycanbridge_ehr.settings_smart import SmartSettings
 from glycanbridge_ehr.smart_key import signing_key
 from pydantic import ValidationError
 from sekmet.auth.keys import public_jwk
-from smart_site import KEYS, pem, public_pem, settings_of
+from smart_site import KEYS, lane, pem, public_pem, settings_of
 
 from glycanbridge import DestinationError
 
@@ -123,3 +125,28 @@ def test_a_key_in_the_settings_is_never_shown(tmp_path):
     settings = settings_of(tmp_path, key=pem(KEYS["ES384"]).decode())
     shown = repr(settings) + repr(signing_key(settings)) + json.dumps(settings.model_dump(mode="json"))
     assert not any(line in shown for line in pem(KEYS["ES384"]).decode().splitlines())
+
+
+def test_the_public_half_is_printed_as_an_ehr_wants_it(tmp_path, sekmet):
+    """A real server, registered with what was printed, takes what we sign; and a mistake is told."""
+
+    def printed(*arguments):
+        command = [sys.executable, "-m", "glycanbridge_ehr.jwks", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    for private in KEYS.values():
+        settings = settings_of(tmp_path, private, scope="system/*.cruds")
+        code, jwks, _ = printed(settings.key_file)
+        assert code == 0
+        assert "PRIVATE" not in jwks
+        assert '"d"' not in jwks
+        registered = {"client_id": settings.client_id, "jwks": json.loads(jwks), "scopes": "system/*.cruds"}
+        sekmet.let_in("smart", smart_clients=[registered])
+        with lane(settings, fhir_url=sekmet.url, state=tmp_path) as client:
+            assert client.auth.check().endswith("used for 3240 s each")
+
+    assert json.loads(printed(settings.key_file, "clinic-1")[1])["keys"][0]["kid"] == "clinic-1"
+    assert printed(tmp_path / "none.pem")[0] == 1
+    assert "No such file" in printed(tmp_path / "none.pem")[2]
+    assert printed()[0] == 2

@@ -3,9 +3,12 @@
 import json
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from glycanbridge_ehr.smart_tokens import SharedToken, Token, used_for_s
+from serving import until
 from smart_site import Clock, Site, lane, settings_of
 
 from glycanbridge import DestinationError
@@ -191,6 +194,26 @@ def test_a_token_that_cannot_be_kept_is_used_all_the_same(open_lane, fetch, fetc
     assert len(fetched) == 2
 
 
+def test_threads_share_a_token_that_cannot_be_kept(open_lane, fetch, fetched, file):
+    """Within a process memory is enough: one fetch, also on a full disk."""
+    file.with_suffix(".new").mkdir(parents=True)
+    lane, all_there = open_lane(), threading.Barrier(9)
+
+    def ask(_):
+        all_there.wait(20)
+        return lane.get(fetch_when_all_wait)
+
+    def fetch_when_all_wait(until_s):
+        until(lambda: sum(thread.name.startswith("asking") for thread in threading.enumerate()) >= 8)
+        return fetch(until_s)
+
+    with ThreadPoolExecutor(8, thread_name_prefix="asking") as threads:
+        found = threads.map(ask, range(8))
+        all_there.wait(20)
+        assert list(found) == ["a1"] * 8
+    assert len(fetched) == 1
+
+
 def test_a_directory_that_cannot_be_used_stops_the_destination(open_lane, fetch, file):
     """With its place."""
     file.parent.write_text("a file stands there")
@@ -214,16 +237,18 @@ def test_different_clients_have_different_tokens(tmp_path, clock):
     """Another server, client or scope: another token, in the same directory."""
     site = Site(clock=clock)
     try:
+        site.client_ids.add("another")
         shared = {"state": tmp_path / "state", "clock": clock, "steady": clock.steady}
         for fhir_url, more in (
             (site.fhir_url, {}),
             (site.fhir_url, {"scope": "system/Patient.rs"}),
             (site.fhir_url, {"token_url": site.token_url}),
             (site.fhir_url + "/a", {"token_url": site.token_url}),
+            (site.fhir_url, {"client_id": "another"}),
         ):
             with lane(settings_of(tmp_path, **more), fhir_url=fhir_url, **shared) as client:
                 assert client.get(f"{fhir_url}/Patient/1").status_code == 200
-        assert len(site.given) == 4
-        assert len(list((tmp_path / "state").glob("token-*.json"))) == 4
+        assert len(site.given) == 5
+        assert len(list((tmp_path / "state").glob("token-*.json"))) == 5
     finally:
         site.front.close()
