@@ -61,7 +61,9 @@ class FhirWay:
         if matches(answer.resource, type_):
             raise DestinationError(f"the server does not search by identifier: it found a {type_} that is not there")
         if settings.patient == "conditional" and mode != "transaction":
-            raise DestinationError("patient: conditional needs transactions, which the server cannot; set it to search")
+            raise DestinationError(
+                "patient: conditional needs transactions, which the server cannot do; set it to search"
+            )
         known = f", {self._file.count()} in the file" if settings.patient == "map" and self._file else ""
         return f"{self._server.name}: FHIR R4, results by mode {mode}, patients by {settings.patient}{known}{let_in}"
 

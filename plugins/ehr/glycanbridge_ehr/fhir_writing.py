@@ -24,8 +24,8 @@ Parts = Callable[[bool], list[Part]]
 _AGAIN_S = 10
 
 
-class _RunAsBatch(Exception):
-    """The server has run a transaction as a batch: some of it may be there, some not."""
+class _NotAtOnce(Exception):
+    """The server has run a transaction as a batch (some of it may be there, some not), or lets the bridge make none."""
 
 
 class Writer:
@@ -42,7 +42,7 @@ class Writer:
         if self.mode() == "transaction" and (able.conditional_update or not corrected):
             try:
                 return self._at_once(parts, corrected=corrected)
-            except _RunAsBatch:
+            except _NotAtOnce:
                 self._abilities = replace(able, transaction=False)
         self._refuse_conditional_patients()
         return self._in_turn(parts, corrected=corrected)
@@ -91,12 +91,14 @@ class Writer:
         answer = self._server.send("POST", "", fhir_json.written(transaction(parts, update=update)))
         if answer.status == 404 and self._settings.patient == "conditional":
             raise PatientUnknown("the EHR has no patient with this identifier")
+        if answer.status == 403 and self._settings.mode == "auto":
+            raise _NotAtOnce  # rights to write these types may not be rights to write Bundles
         if not answer.ok:
             raise failure(answer, doing="writing the result")
         bundle = answer.resource
         entries = entries_of(bundle)
         if bundle.get("type") == "batch-response" and self._settings.mode == "auto":
-            raise _RunAsBatch
+            raise _NotAtOnce
         bad = worst(entries)
         if bad is not None:
             raise failure(bad, doing="writing a part of the result, though the server said that all was well")
@@ -179,4 +181,6 @@ class Writer:
 
     def _refuse_conditional_patients(self) -> None:
         if self._settings.patient == "conditional":
-            raise DestinationError("patient: conditional needs transactions, which the server cannot; set it to search")
+            raise DestinationError(
+                "patient: conditional needs transactions, which the server does not do for the bridge; set it to search"
+            )

@@ -298,6 +298,21 @@ def test_a_report_that_refers_to_nothing_is_put_right(make, fhir_server, patient
     }
 
 
+def test_rights_for_the_types_alone_are_enough(make, sekmet):
+    """Some servers want more for a Bundle than for what is in it: then it is written one by one."""
+    sekmet.patient(GLYCANAGE, PATIENT)
+    sekmet.front.will(answers(403), method="POST", path="/fhir")
+    deliver(make(sekmet))
+    assert sekmet.count(*TYPES) == (1, 2)
+
+    sekmet.begin_anew()
+    sekmet.patient(GLYCANAGE, PATIENT)
+    sekmet.front.will(answers(403), times=None, method="POST")
+    with pytest.raises(DestinationError, match="writing the Observation: HTTP 403"):
+        deliver(make(sekmet), 2, reportId="report_2")
+    assert sekmet.count(*TYPES) == (0, 0)
+
+
 def test_who_asks_for_transactions_from_a_server_that_batches_is_told(make, fhir_server, patient):
     """All entries are fine, and still it was no transaction."""
     fhir_server.front.will(as_a_batch, method="POST")
