@@ -238,7 +238,7 @@ def test_a_server_that_is_not_there_is_tried_again(make):
 def test_a_name_that_nobody_knows_is_tried_again(make):
     """DNS may be back soon."""
     with pytest.raises(TemporaryError, match="not reached"):
-        deliver(make("https://ehr.invalid/fhir".replace("https:", "http:"), unencrypted=True))
+        deliver(make("http://ehr.invalid/fhir", unencrypted=True))
 
 
 def test_a_connection_that_is_reset_is_tried_again(make, front):
