@@ -12,7 +12,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -95,7 +95,7 @@ async def fhir(taken: Taken, reader: Reader, writer: Writer) -> None:
         path = urlsplit(target)
         name = path.path.rpartition("/")[2]
         if name == "metadata":
-            told: dict[str, object] = CAPABILITIES
+            told: Mapping[str, object] = CAPABILITIES
         elif method == "GET":
             system, _, value = parse_qs(path.query).get("identifier", ["|"])[0].partition("|")
             resource = {"resourceType": name, "id": "1", "identifier": [{"system": system, "value": value}]}
