@@ -6,6 +6,7 @@ takes its proxy from the environment, waits `timeout` anew for each address of a
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import socket
@@ -123,7 +124,7 @@ def _connect_within(address: tuple[str, int], timeout_s: float, _source: object 
                 raise
         else:
             return connecting
-    raise OSError("the host has no address")
+    raise OSError(errno.EHOSTUNREACH, "the host has no address")
 
 
 def _proof(proxy: ProxyAddress) -> dict[str, str]:

@@ -24,59 +24,58 @@ TOKEN = "zXcVbNmNeedleOfTheWebhook"
 PATH = f"/services/T0NEEDLE/B0NEEDLE/{TOKEN}"
 
 
+def text_faults(told, longest):
+    """What is wrong with a text object: Slack would refuse it, or it would do something, or hide something."""
+    text = told["text"]
+    if set(told) != {"type", "text", "emoji"} or told["type"] != "plain_text" or told["emoji"] is not False:
+        yield f"no plain_text object without emoji: {told}"
+    if not 1 <= len(text) <= longest:
+        yield f"{len(text)} characters, not 1 to {longest}"
+    if re.search(r"[<>]|&(?!(amp|lt|gt);)", text):
+        yield f"markup: {text!r}"
+    if not all(each.isprintable() or each == "\n" for each in text):
+        yield f"what nobody can see: {text!r}"
+
+
+LIMITS = {
+    ("header", "text"): 150,
+    ("section", "text"): 3000,
+    ("section", "fields"): 2000,
+    ("context", "elements"): 2000,
+}
+"""Characters of each text, by block and what it holds; of fields and elements there may be ten."""
+
+
+def texts_of(block):
+    """A block's text objects, and how long each may be; `None` for a block that we do not make."""
+    (held,) = set(block) - {"type"}
+    return (block[held] if isinstance(block[held], list) else [block[held]]), LIMITS.get((block["type"], held))
+
+
 def block_kit_faults(payload):
     """Everything for which Slack would refuse a message, or that would do something in it; told apart from the SDK."""
-    faults = []
-
-    def text_object(told, longest):
-        if set(told) != {"type", "text", "emoji"} or told["type"] != "plain_text" or told["emoji"] is not False:
-            faults.append(f"no plain_text object without emoji: {told}")
-        text = told["text"]
-        if not 1 <= len(text) <= longest:
-            faults.append(f"{len(text)} characters, not 1 to {longest}")
-        if re.search(r"[<>]|&(?!(amp|lt|gt);)", text):
-            faults.append(f"markup: {text!r}")
-        if not all(each.isprintable() or each == "\n" for each in text):
-            faults.append(f"what nobody can see: {text!r}")
-        return len(text)
-
-    if not isinstance(payload, dict) or set(payload) - {"text", "blocks", "unfurl_links", "unfurl_media", "link_names"}:
+    if set(payload) != {"text", "blocks", "unfurl_links", "unfurl_media", "link_names"}:
         return ["another shape"]
+    faults, length = [], 0
     if not re.fullmatch(r"[A-Z][a-z ]{1,60}", payload["text"]):
         faults.append("a notification that is no plain sentence")
     if any(payload[name] is not False for name in ("unfurl_links", "unfurl_media", "link_names")):
         faults.append("Slack would look for links and names")
-    blocks, length = payload["blocks"], 0
-    if not 1 <= len(blocks) <= 50:
-        faults.append(f"{len(blocks)} blocks")
-    for block in blocks:
-        kind, keys = block["type"], set(block) - {"type"}
-        if kind == "header" and keys == {"text"}:
-            length += text_object(block["text"], 150)
-        elif kind == "section" and keys == {"text"}:
-            length += text_object(block["text"], 3000)
-        elif kind == "section" and keys == {"fields"}:
-            if not 1 <= len(block["fields"]) <= 10:
-                faults.append(f"{len(block['fields'])} fields")
-            length += sum(text_object(each, 2000) for each in block["fields"])
-        elif kind == "context" and keys == {"elements"}:
-            if not 1 <= len(block["elements"]) <= 10:
-                faults.append(f"{len(block['elements'])} elements")
-            length += sum(text_object(each, 2000) for each in block["elements"])
-        else:
-            faults.append(f"no such block: {kind} with {keys}")
-    if length > 12_000:
-        faults.append(f"{length} characters in all blocks")
-    return faults
+    if not 1 <= len(payload["blocks"]) <= 50:
+        faults.append(f"{len(payload['blocks'])} blocks")
+    for block in payload["blocks"]:
+        texts, longest = texts_of(block)
+        if longest is None or not 1 <= len(texts) <= 10:
+            faults.append(f"no such block: {block['type']} with {len(texts)} texts")
+            continue
+        faults += [fault for each in texts for fault in text_faults(each, longest)]
+        length += sum(len(each["text"]) for each in texts)
+    return [*faults, f"{length} characters in all blocks"] if length > 12_000 else faults
 
 
 def shown_in(payload):
     """What a person reads in a message: every text in it, in order."""
-    texts = []
-    for block in payload["blocks"]:
-        objects = [block["text"]] if "text" in block else block.get("fields") or block["elements"]
-        texts += [each["text"] for each in objects]
-    return texts
+    return [each["text"] for block in payload["blocks"] for each in texts_of(block)[0]]
 
 
 class _Server(ThreadingHTTPServer):
