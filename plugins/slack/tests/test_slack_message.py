@@ -145,6 +145,17 @@ def test_only_a_hash_is_cut_in_the_reference():
     assert (short(ID), short("evt_1"), short("g" * 64)) == ("3f9c2a1b7d4e", "evt_1", "g" * 64)
 
 
+@pytest.mark.parametrize("worst", ["&" * 5000, "\U0001f600" * 5000])
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_the_longest_message_that_there_can_be_is_within_slacks_limits(kit, event_type, worst):
+    """Every text as long as can be, and far more sets than are shown."""
+    original = json.loads(sample(event_type))["data"]
+    data = {name: worst for name, value in original.items() if isinstance(value, str)}
+    if "sets" in original:
+        data["sets"] = [{"patientId": worst, "kitCode": worst, "product": worst}] * 1000
+    assert kit.faults(message(event_type, event_id="e" * 128, **data)) == []
+
+
 WILD = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("<>&!@#|*_~`:\n\r\0\u202e")) | st.builds(
     lambda text, times: text * times, st.sampled_from(["<", "&", "x", "<!channel>", "\U0001f600"]), st.integers(1, 5000)
 )

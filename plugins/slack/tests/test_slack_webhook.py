@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from glycanbridge_slack import Slack, SlackSettings
+from glycanbridge_slack.settings import ProxyAddress, WebhookAddress
 from glycanbridge_slack.webhook import Webhook
 from pydantic import ValidationError
 
@@ -156,8 +157,9 @@ def test_the_defaults_are_held_against_the_destinations_timeout_too():
     """An attempt that is cut off is an unknown outcome; a timeout of ours is not."""
     with pytest.raises(ValidationError, match="less together than"):
         SlackSettings.model_validate({"webhook_url": slacks()}, context={"timeout_s": 20})
-    with pytest.raises(ValidationError, match="less than the destination's timeout_s, 8"):
+    with pytest.raises(ValidationError, match="less than the destination's timeout_s, 8") as raised:
         SlackSettings.model_validate({"webhook_url": slacks()}, context={"timeout_s": 8})
+    assert [each["loc"] for each in raised.value.errors()] == [("connect_timeout_s",), ("read_timeout_s",)]
 
 
 # What goes over the wire
@@ -311,8 +313,9 @@ def test_only_slacks_own_word_counts_as_delivered(slack, make, failure, status, 
 
 
 def test_an_answer_without_end_is_not_read_to_its_end(slack, make, failure):
-    """Whatever stands between must not fill the memory."""
-    slack.says(200, "ok" * 4_000_000)
+    """Whatever stands between must not fill the memory: after 64 KiB it is no word of Slack's, whatever may follow."""
+    begun = b"HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 65_536
+    slack.answer = lambda handler: handler.wfile.write(begun) and slack.over.wait(30)
     assert "these are not Slack's words" in str(failure(make(), DestinationError))
 
 
@@ -327,6 +330,8 @@ def test_an_answer_without_end_is_not_read_to_its_end(slack, make, failure):
         b"HTTP/1.1 200 OK\r\nContent-Le",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no",
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 15\r\n\r\ninvalid_pay",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nno_",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\no",
         b"\x16\x03\x01 no HTTP at all\r\n\r\n",
     ],
@@ -341,12 +346,38 @@ def test_half_an_answer_is_no_answer(slack, make, failure, data, drop):
     assert len(slack.requests) == 1
 
 
-def test_an_answer_that_does_not_come_in_time_is_temporary_without_a_quick_try(slack, make, failure):
+class Given(list):
+    """How long each connection was given; `answer` is what was given last, to the answer."""
+
+    answer = None
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """How long our sockets wait."""
+    given = Given()
+
+    class Watched(socket.socket):
+        def connect(self, address):
+            given.append(self.gettimeout())
+            self.ours = True
+            super().connect(address)
+
+        def settimeout(self, seconds):
+            given.answer = seconds if hasattr(self, "ours") else given.answer
+            super().settimeout(seconds)
+
+    monkeypatch.setattr("socket.socket", Watched)
+    return given
+
+
+def test_an_answer_that_does_not_come_in_time_is_temporary_without_a_quick_try(slack, make, failure, given):
     """Another try would not fit into the attempt."""
     slack.is_silent()
     error = failure(make(read_timeout_s=0.05), TemporaryError)
     assert "did not answer within 0.05 s: the message may be there already" in str(error)
     assert error.retry_after_s == 0
+    assert given.answer == 0.05
 
 
 @pytest.fixture
@@ -373,20 +404,6 @@ def test_a_connection_that_is_not_taken_in_time_is_temporary(make, failure, full
 
 
 @pytest.fixture
-def given(monkeypatch):
-    """How long each connection was given."""
-    given = []
-
-    class Watched(socket.socket):
-        def connect(self, address):
-            given.append(self.gettimeout())
-            super().connect(address)
-
-    monkeypatch.setattr("socket.socket", Watched)
-    return given
-
-
-@pytest.fixture
 def resolved(monkeypatch):
     """Makes every host have these ports of this machine for its addresses."""
 
@@ -398,10 +415,12 @@ def resolved(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit into the queue")
-def test_a_dead_first_address_does_not_use_up_the_time_of_a_living_second(slack, make, deliver, full_door, resolved):
+def test_a_dead_first_address_leaves_time_for_a_living_second(make, deliver, full_door, resolved, given):
     """A network whose IPv6 leads nowhere, say."""
-    resolved(full_door, slack.port)
+    living = int(make()._webhook.place.partition(":")[2])
+    resolved(full_door, living)
     assert deliver(make(connect_timeout_s=0.3)) == "ok"
+    assert given[0] <= 0.15
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what does not fit into the queue")
@@ -556,10 +575,13 @@ def test_the_sdk_would_have_logged_them(slack, told):
     assert "Needle7Q" in shown
 
 
-def test_the_settings_show_no_secret(make):
-    """Not in a representation, a dump or a dict."""
+def test_the_settings_show_no_secret():
+    """Not in a representation or a dump, nor their parts."""
     settings = SlackSettings(webhook_url=slacks(), proxy=f"http://{PROOF_IN_URL}@127.0.0.1:1")
-    shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    parts = WebhookAddress.of(settings.webhook_url), ProxyAddress.of(settings.proxy)
+    shown = (
+        f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()} {parts} {parts[0]} {parts[1]}"
+    )
     assert [each for each in SECRETS if each in shown] == []
 
 
