@@ -70,7 +70,8 @@ class Slack:
     @hookimpl
     def tells(self) -> str:
         """The host that messages go to, never the webhook itself, and what they hold."""
-        return f"a message to Slack at {self._webhook.way}: kind of event, statuses, times; {_TELLS[self._personal]}"
+        leaves = f"kind of event, statuses, times, amounts, practice; {_TELLS[self._personal]}"
+        return f"a message to Slack at {self._webhook.way}: {leaves}"
 
     @hookimpl
     def close(self) -> None:

@@ -34,11 +34,11 @@ class WebhookAddress:
     path: str = field(repr=False)
 
     @classmethod
-    def of(cls, url: SecretStr) -> WebhookAddress | None:
-        """The parts of `url`; `None` if it is not plainly one."""
+    def of(cls, url: SecretStr) -> WebhookAddress:
+        """The parts of `url`. Raises `ValueError` if it is not plainly one."""
         found = _WEBHOOK.fullmatch(url.get_secret_value())
         if found is None or int(found[3] or 0) > 65535:
-            return None
+            raise ValueError("expected a webhook's address, https://HOST/..., exactly as Slack's Copy button gives it")
         tls = found[1] == "https"
         return cls(tls, found[2].lower(), int(found[3] or (443 if tls else 80)), found[4])
 
@@ -57,11 +57,13 @@ class ProxyAddress:
     password: str = field(repr=False)
 
     @classmethod
-    def of(cls, url: SecretStr) -> ProxyAddress | None:
-        """The parts of `url`; `None` if it is not one."""
+    def of(cls, url: SecretStr) -> ProxyAddress:
+        """The parts of `url`. Raises `ValueError` if it is not one that Python can use."""
         found = _PROXY.fullmatch(url.get_secret_value())
         if found is None or int(found[4]) > 65535:
-            return None
+            raise ValueError(
+                "expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with signs such as @ in them as %40"
+            )
         user = None if found[1] is None else unquote(found[1])
         return cls(found[3].lower(), int(found[4]), user, unquote(found[2] or ""))
 
@@ -71,8 +73,6 @@ class ProxyAddress:
 
 def _webhook_url(url: SecretStr, info: ValidationInfo) -> SecretStr:
     address = WebhookAddress.of(url)
-    if address is None:
-        raise ValueError("expected a webhook's address, https://HOST/..., exactly as Slack's Copy button gives it")
     if address.host in _LOOPBACK:
         return url
     if not address.tls:
@@ -89,10 +89,7 @@ def _webhook_url(url: SecretStr, info: ValidationInfo) -> SecretStr:
 
 
 def _proxy_url(url: SecretStr) -> SecretStr:
-    if ProxyAddress.of(url) is None:
-        raise ValueError(
-            "expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT (other signs than letters and digits as %XX)"
-        )
+    ProxyAddress.of(url)
     return url
 
 

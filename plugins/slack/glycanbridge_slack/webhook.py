@@ -38,14 +38,14 @@ class Webhook(WebhookClient):
     def __init__(self, settings: SlackSettings) -> None:
         url = settings.webhook_url.get_secret_value()
         super().__init__(url, proxy=_NOWHERE, logger=_SILENT, retry_handlers=[])  # its handlers sleep
-        address = WebhookAddress.of(settings.webhook_url)
-        assert address is not None  # noqa: S101 (the settings are checked)
-        self._address = address
-        self._proxy = settings.proxy and ProxyAddress.of(settings.proxy)
+        self._address = WebhookAddress.of(settings.webhook_url)
+        self._proxy = None if settings.proxy is None else ProxyAddress.of(settings.proxy)
         self._connect_timeout_s = settings.connect_timeout_s
         self._read_timeout_s = settings.read_timeout_s
         ca_file = settings.ca_file and str(settings.ca_file)
-        self._tls = ssl.create_default_context(cafile=ca_file) if address.tls else None  # costs more than a request
+        self._tls = (
+            ssl.create_default_context(cafile=ca_file) if self._address.tls else None
+        )  # costs more than a request
 
     @property
     def place(self) -> str:

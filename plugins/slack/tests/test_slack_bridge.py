@@ -8,6 +8,7 @@ import pytest
 from serving import SECRET, Serving, sample, served, until
 
 README = Path(__file__).parents[1] / "README.md"
+EVIL = "evil.example"
 NEEDLES = ["KIT001234", "patient_123", "report_78901", "test_56789", "B0NEEDLE", "NeedleOfTheWebhook"]
 
 
@@ -133,6 +134,40 @@ def test_a_webhook_that_was_removed_holds_everything_up_and_nothing_dies(serving
     assert leaks(serving) == []
 
 
+def test_too_many_requests_cost_no_attempt(serving, slack):
+    """The one attempt that there is, is still there when Slack takes messages again."""
+    serving.set_up(retry={"schedule_s": []})
+
+    def busy(handler):
+        slack.answer = None
+        handler.say(429, "rate_limited", Retry_After="1")
+
+    slack.answer = busy
+    with served(serving):
+        serving.post(sample())
+        until(lambda: state(serving) == ("delivered", "ok"))
+    (shown,) = serving.rows("deliveries", "show", serving.rows("deliveries", "list")[0]["event_id"])
+    first, second = sorted(shown["attempts"], key=lambda each: each["number"])
+    assert "429 rate_limited: it asks to be left alone" in first["error"]
+    assert second["receipt"] == "ok"
+    assert len(slack.requests) == 2
+
+
+def test_a_fault_of_slacks_is_one_request_an_attempt(serving, slack):
+    """No quick tries: what failed may have been posted, and Slack takes one message a second."""
+
+    def ill(handler):
+        slack.answer = slack.answer if len(slack.requests) < 3 else None
+        handler.say(500, "rollup_error")
+
+    slack.answer = ill
+    with served(serving):
+        serving.post(sample())
+        until(lambda: state(serving) == ("delivered", "ok"))
+    assert [row["attempts"] for row in serving.rows("deliveries", "list")] == [4]
+    assert len(slack.requests) == 4
+
+
 def test_a_refused_message_is_a_dead_letter_that_names_slacks_word(serving, slack):
     """And neither patient nor webhook in its reason."""
     slack.says(400, "invalid_blocks")
@@ -146,7 +181,7 @@ def test_a_refused_message_is_a_dead_letter_that_names_slacks_word(serving, slac
 
 def test_a_wrong_address_is_told_at_the_start_with_its_line_and_without_being_shown(serving):
     """Nothing is served to a wrong place."""
-    (serving.folder / "slack-webhook-url").write_text("https://" + "evil.example/services/T0/B0NEEDLE/x")
+    (serving.folder / "slack-webhook-url").write_text(f"https://{EVIL}/services/T0/B0NEEDLE/x")
     checked = serving.run("check")
     assert checked.returncode == 78
     assert re.search(

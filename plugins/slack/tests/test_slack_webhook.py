@@ -15,6 +15,7 @@ from glycanbridge_slack import Slack, SlackSettings
 from glycanbridge_slack.settings import ProxyAddress, WebhookAddress
 from glycanbridge_slack.webhook import Webhook
 from pydantic import ValidationError
+from slack_sdk.webhook import WebhookClient
 
 from glycanbridge import EVENT_TYPES, DestinationError, PermanentError, TemporaryError
 
@@ -90,10 +91,10 @@ def test_a_webhook_of_slacks_of_this_machine_or_of_a_host_that_is_named_is_taken
         (f" {slacks()}", "expected a webhook's address"),
         (f"{slacks()}\n", "expected a webhook's address"),
         (f"{slacks()}#x", "expected a webhook's address"),
-        (f"https://{HOST}@evil.example{SERVICE}", "expected a webhook's address"),
-        (f"https://evil.example\\@{HOST}{SERVICE}", "expected a webhook's address"),
-        (f"https://{HOST}", "expected a webhook's address"),
-        (f"https://{HOST}:99999{SERVICE}", "expected a webhook's address"),
+        (slacks(f"{HOST}@evil.example"), "expected a webhook's address"),
+        (slacks(f"evil.example\\@{HOST}"), "expected a webhook's address"),
+        (slacks(path=""), "expected a webhook's address"),
+        (slacks(f"{HOST}:99999"), "expected a webhook's address"),
         (f"http://{HOST}{SERVICE}", "expected https://"),
         ("http://127.0.0.1.evil.example/x", "expected https://"),
         (slacks(f"{HOST}.evil.example"), "only if allow_host names it"),
@@ -116,7 +117,7 @@ def test_any_other_address_is_refused_without_being_shown(url, expected):
 @pytest.mark.parametrize(
     "proxy",
     [
-        "https://127.0.0.1:3128",
+        slacks("127.0.0.1:3128", ""),
         "http://proxy",
         "127.0.0.1:3128",
         "http://a:needle@",
@@ -487,10 +488,21 @@ def test_what_speaks_no_tls_stops_the_destination_before_anything_is_sent(slack,
     assert slack.requests == []
 
 
-def test_a_connection_that_ends_within_the_handshake_is_temporary(closed, failure):
+@pytest.mark.parametrize("through", [False, True])
+def test_a_handshake_that_does_not_go_on_is_no_connection(failure, through):
+    """Neither Slack's nor the proxy's: what takes a connection and then says nothing is behind a firewall, say."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        here = f"127.0.0.1:{door.getsockname()[1]}"
+        settings = {"webhook_url": slacks(), "proxy": f"http://{here}"} if through else {"webhook_url": slacks(here)}
+        error = failure(Slack(SlackSettings(**settings, connect_timeout_s=0.05)), TemporaryError)
+    assert f"{here}: no connection within 0.05 s" in str(error)
+    assert error.retry_after_s == 0
+
+
+def test_a_connection_that_ends_within_the_handshake_is_temporary(failure):
     """Slack's machines are restarted now and then."""
     with socket.create_server(("127.0.0.1", 0)) as door:
-        plugin = Slack(SlackSettings(webhook_url=f"https://127.0.0.1:{door.getsockname()[1]}{SERVICE}"))
+        plugin = Slack(SlackSettings(webhook_url=slacks(f"127.0.0.1:{door.getsockname()[1]}")))
 
         def end():
             taken, _ = door.accept()
@@ -566,8 +578,6 @@ def test_neither_webhook_nor_message_is_logged_at_any_level(make, deliver, told)
 
 def test_the_sdk_would_have_logged_them(slack, told):
     """So the test above can fail."""
-    from slack_sdk.webhook import WebhookClient  # noqa: PLC0415
-
     logger = logging.getLogger("slack_sdk.webhook.client")
     WebhookClient(slack.url, logger=logger).send(text="Needle7Q")
     shown = told()
