@@ -57,7 +57,7 @@ def receipt_of(answer: WebhookResponse, place: str) -> str:
     if status == 200 and body in {"", "o"}:
         raise TemporaryError(f"{told} with half an answer: the message may be there already", retry_after_s=0)
     if status >= 400 and word and word not in _MENDED_BY and status not in _OF_THE_WAY:
-        raise PermanentError(f"{told}: it does not take this message, whatever is done")
+        raise PermanentError(f"{told}: it does not take this message as it is")
     raise DestinationError(f"{told}: {_MENDED_BY.get(word) or _not_slack(status)}")
 
 

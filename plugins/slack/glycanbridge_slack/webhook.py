@@ -42,10 +42,8 @@ class Webhook(WebhookClient):
         self._proxy = None if settings.proxy is None else ProxyAddress.of(settings.proxy)
         self._connect_timeout_s = settings.connect_timeout_s
         self._read_timeout_s = settings.read_timeout_s
-        ca_file = settings.ca_file and str(settings.ca_file)
-        self._tls = (
-            ssl.create_default_context(cafile=ca_file) if self._address.tls else None
-        )  # costs more than a request
+        # made once: reading the system's certificates costs more than a request
+        self._tls = ssl.create_default_context(cafile=settings.ca_file) if self._address.tls else None
 
     @property
     def place(self) -> str:
@@ -66,26 +64,14 @@ class Webhook(WebhookClient):
         return self.send_dict(dict(message))
 
     def _perform_http_request_internal(self, url: str, req: Request) -> WebhookResponse:
+        """The SDK's own place for the transport."""
         with closing(self._connected()) as connection:
             try:
                 connection.sock.settimeout(self._read_timeout_s)
                 connection.request("POST", self._address.path, req.data, dict(req.header_items()))
-                with connection.getresponse() as response:
-                    body = response.read(LARGEST_ANSWER_BYTES)
-                    if response.length and len(body) < LARGEST_ANSWER_BYTES:
-                        raise IncompleteRead(body)
-            except TimeoutError:
-                told = (
-                    f"{self.place} did not answer within {self._read_timeout_s:g} s: the message may be there already"
-                )
-                raise TemporaryError(told, retry_after_s=0) from None
+                return _answer(connection, url)
             except (OSError, HTTPException) as error:
-                told = f"{self.place} broke off before its answer was whole ({type(error).__name__})"
-                raise TemporaryError(f"{told}: the message may be there already", retry_after_s=0) from None
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return WebhookResponse(
-            url=url, status_code=response.status, body=body.decode("utf-8", "replace"), headers=headers
-        )
+                raise _unanswered(error, self.place, self._read_timeout_s) from None
 
     def _connected(self) -> HTTPConnection:
         """A connection to Slack, through the proxy if there is one, ready for the request."""
@@ -127,6 +113,17 @@ def _connect_within(address: tuple[str, int], timeout_s: float, _source: object 
     raise OSError(errno.EHOSTUNREACH, "the host has no address")
 
 
+def _answer(connection: HTTPConnection, url: str) -> WebhookResponse:
+    """The whole answer, or as much of it as could be Slack's."""
+    with connection.getresponse() as response:
+        body = response.read(LARGEST_ANSWER_BYTES)
+        if response.length and len(body) < LARGEST_ANSWER_BYTES:
+            raise IncompleteRead(body)
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        text = body.decode("utf-8", "replace")
+        return WebhookResponse(url=url, status_code=response.status, body=text, headers=headers)
+
+
 def _proof(proxy: ProxyAddress) -> dict[str, str]:
     """The header that tells a proxy who asks, where it wants to know."""
     if proxy.user is None:
@@ -154,3 +151,14 @@ def _unreachable(error: Exception, *, to: str, first: str, timeout_s: float) -> 
     else:
         why = getattr(error, "strerror", None) or type(error).__name__
     return TemporaryError(f"{first}: {why}", retry_after_s=0)
+
+
+def _unanswered(error: Exception, place: str, timeout_s: float) -> TemporaryError:
+    """Why there is no answer, though the request, or a part of it, was sent."""
+    late = isinstance(error, TimeoutError)
+    why = (
+        f"did not answer within {timeout_s:g} s"
+        if late
+        else f"broke off before it had answered ({type(error).__name__})"
+    )
+    return TemporaryError(f"{place} {why}: the message may be there already", retry_after_s=0)

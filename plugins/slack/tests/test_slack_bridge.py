@@ -2,10 +2,11 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from serving import SECRET, Serving, sample, served, until
+from serving import SECRET, Serving, request, sample, served, until
 
 README = Path(__file__).parents[1] / "README.md"
 EVIL = "evil.example"
@@ -83,10 +84,9 @@ def test_a_replay_is_the_same_message_with_the_same_reference(serving, slack, ki
     assert slack.messages[0] == slack.messages[1]
 
 
-@pytest.mark.parametrize("isolation", ["process", "thread"])
-def test_a_kill_between_slacks_ok_and_its_record_costs_one_repeat_and_no_message(serving, slack, kit, isolation):
-    """The peer kills the bridge with the message in its hands; after the start it is delivered, with one reference."""
-    serving.set_up(isolation=isolation)
+@pytest.fixture
+def killed(serving, slack):
+    """Has an event taken by the peer, which kills the bridge with the message in its hands and before it answers."""
 
     def take_and_kill(handler):
         slack.answer = None
@@ -94,16 +94,38 @@ def test_a_kill_between_slacks_ok_and_its_record_costs_one_repeat_and_no_message
         serving.process.kill()
         serving.process.wait(20)
 
-    slack.answer = take_and_kill
-    with served(serving):
-        serving.post(sample())
+    def killed(**more):
+        serving.set_up(**more)
+        slack.answer = take_and_kill
+        serving.start()
+        with suppress(ConnectionError):  # it may be dead before its 200 is out
+            serving.ask(request(sample()))
         until(lambda: serving.process.poll() is not None)
         serving.process.stdout.close()
+
+    return killed
+
+
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_a_kill_between_slacks_ok_and_its_record_costs_one_repeat_and_no_message(
+    killed, serving, slack, kit, isolation
+):
+    """After the start it is delivered; both messages carry one reference."""
+    killed(isolation=isolation)
     with served(serving):
         until(lambda: len(slack.messages) == 2)
         until(lambda: state(serving) == ("delivered", "ok"))
     assert len(slack.messages) == 2
     assert len({kit.shown(each)[-1] for each in slack.messages}) == 1
+
+
+def test_a_kill_repeats_nothing_where_a_repeat_hurts(killed, serving, slack):
+    """With `on_unknown: hold` a person looks into the channel first, and says that it is there."""
+    killed(on_unknown="hold")
+    with served(serving):
+        until(lambda: "1 deliveries wait for a person" in serving.run("check").stdout)
+    assert state(serving)[0] == "pending"
+    assert len(slack.requests) == 1
 
 
 def test_an_attempt_that_was_cut_off_waits_for_a_person_where_a_repeat_hurts(serving, slack):
@@ -175,7 +197,7 @@ def test_a_refused_message_is_a_dead_letter_that_names_slacks_word(serving, slac
         serving.post(sample())
         until(lambda: state(serving)[0] == "dead")
     (letter,) = serving.rows("dead-letters", "list")
-    assert "answered 400 invalid_blocks: it does not take this message" in letter["reason"]
+    assert "answered 400 invalid_blocks: it does not take this message as it is" in letter["reason"]
     assert leaks(serving) == []
 
 

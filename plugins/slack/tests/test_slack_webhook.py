@@ -298,7 +298,7 @@ def test_slacks_own_faults_are_temporary(slack, make, failure, status):
 def test_a_message_that_slack_refuses_is_a_dead_letter(slack, make, failure, word):
     """It would be refused for ever; its neighbours are not."""
     slack.says(400, word)
-    assert f"answered 400 {word}: it does not take this message" in str(failure(make(), PermanentError))
+    assert f"answered 400 {word}: it does not take this message as it is" in str(failure(make(), PermanentError))
 
 
 @pytest.mark.parametrize(
