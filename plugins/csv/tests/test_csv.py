@@ -1,7 +1,6 @@
 # ruff: noqa: RUF001 (full-width signs are what it is about)
 """The CSV plugin against real files: what stands in them, and what no crash, repeat or neighbour may do to them."""
 
-import errno
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from glycanbridge_csv import COLUMNS, LONGEST_VALUE, Csv, CsvSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glycanbridge import EVENT_TYPES, PermanentError, TemporaryError
+from glycanbridge import EVENT_TYPES, PermanentError
 
 SHARED_HEADER = "delivery_id,event_id,event_type,timestamp,local_time,received_at"
 ROWS = {
@@ -332,24 +331,6 @@ def test_a_row_is_on_the_disk_before_the_receipt(make, tmp_path, monkeypatch):
         deliver(each, number=number)
         assert synced[0] == (path.stat().st_ino, path.stat().st_size)
         assert [inode for inode, _ in synced[1:]] == [tmp_path.stat().st_ino] * names * (sys.platform != "win32")
-
-
-def test_a_row_that_the_disk_refuses_is_undone(make, tmp_path, monkeypatch):
-    """After EIO nobody knows what is on the disk: no receipt, no row, and the next attempt writes it anew."""
-    path, plugin, sync = tmp_path / REPORTS, make(), os.fsync
-    deliver(plugin, number=1)
-    before = path.read_bytes()
-
-    def refuse(_descriptor):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(TemporaryError, match=f"{REPORTS}: Input/output error; "):
-        deliver(plugin, number=2)
-    assert path.read_bytes() == before
-    monkeypatch.setattr(os, "fsync", sync)
-    deliver(plugin, number=2)
-    assert ids(path) == ["event1:results-csv", "event2:results-csv"]
 
 
 def test_a_file_that_was_deleted_replaced_or_emptied_is_read_anew(make, tmp_path):

@@ -171,6 +171,32 @@ def test_an_editor_knows_the_columns_of_each_event_type():
         assert each["anyOf"][0]["items"]["enum"] == COLUMNS[event_type]
 
 
+@pytest.mark.parametrize("zone", ["Europe/Zagrab", "Europe", "", "/etc/passwd", "../etc/passwd", "CEST+2"])
+def test_an_unknown_time_zone_is_refused_with_what_to_write(tmp_path, zone):
+    """At start, not at the first event."""
+    with pytest.raises(ValidationError, match="expected an IANA time zone, such as Europe/Zagreb or UTC"):
+        CsvSettings(directory=tmp_path, time_zone=zone)
+
+
+def test_every_setting_is_described_and_no_other_is_taken(tmp_path):
+    """`glycanbridge schema` shows the descriptions; a misspelt key is an error."""
+    properties = CsvSettings.model_json_schema()["properties"]
+    assert {name for name, each in properties.items() if len(each["description"]) > 20} == set(CsvSettings.model_fields)
+    with pytest.raises(ValidationError):
+        CsvSettings(directory=tmp_path, delimeter=";")
+    with pytest.raises(ValidationError):
+        CsvSettings(directory=tmp_path, delimiter="\t")
+
+
+def test_the_columns_in_the_readme_are_those_in_the_files():
+    """Each event type's header stands there as it is written."""
+    readme = README.read_text(encoding="utf-8")
+    for columns in COLUMNS.values():
+        own = columns[6:-1]
+        assert re.search(r"\|\s*" + ", ".join(f"`{name}`" for name in own) + r"\s*\|", readme), own
+    assert ", ".join(f"`{name}`" for name in COLUMNS["report-ready"][:6]) in readme
+
+
 # Files
 
 
@@ -391,7 +417,6 @@ def test_a_file_of_an_earlier_version_goes_on(make, tmp_path):
 OTHERS = [
     {"columns": {"report-ready": ["report_id", "kit_code"]}},
     {"columns": {"report-ready": ["kit_code", "report_id"]}},
-    {"columns": {"report-ready": ["kit_code", "report_id"]}, "personal": "ids"},
     {"columns": {"report-ready": ["kit_code"]}},
     {"columns": {"report-ready": ["kit_code"]}, "personal": "none"},
     {"personal": "ids"},
@@ -407,20 +432,29 @@ OTHERS = [
 
 @pytest.mark.parametrize("rotate", ["month", "never"])
 def test_what_changes_a_rows_look_begins_a_new_file(make, tmp_path, rotate):
-    """One of each kind after another, back to the first, and not a byte of another's file has changed."""
+    """Each in a file of its own, of which nobody else changes a byte; what was set before goes on in its own."""
     stem = {"month": "report-ready-2023-08", "never": "report-ready"}[rotate]
-    contents, receipts = {}, []
-    for number, chosen in enumerate([{}, *OTHERS, {}, OTHERS[0]]):
-        receipts.append(deliver(make(rotate=rotate, **chosen), number=number))
-        same = {"report-ready": ["kit_code", "report_id"]}  # ids tell both of these: only then is nothing changed
-        if chosen != {"columns": same, "personal": "ids"} and number <= len(OTHERS):
-            assert receipts[-1] not in contents
-        for name, content in contents.items():
-            now = (tmp_path / name).read_bytes()
-            assert now == content if name != receipts[-1] else now.startswith(content)
-        contents[receipts[-1]] = (tmp_path / receipts[-1]).read_bytes()
-    assert receipts[:4] == [f"{stem}.csv", f"{stem}-2.csv", f"{stem}-3.csv", f"{stem}-3.csv"]
-    assert receipts[-2:] == [f"{stem}.csv", f"{stem}-2.csv"]
+    expected = [f"{stem}.csv", *(f"{stem}-{number}.csv" for number in range(2, len(OTHERS) + 2))]
+    contents = {}
+    for number, chosen in enumerate([{}, *OTHERS]):
+        receipt = deliver(make(rotate=rotate, **chosen), number=number)
+        contents[receipt] = (tmp_path / receipt).read_bytes()
+    assert list(contents) == expected
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == contents
+    for number, chosen in enumerate([{}, *OTHERS]):
+        plugin = make(rotate=rotate, **chosen)
+        assert [deliver(plugin, number=each) for each in (number, number + 100)] == [expected[number]] * 2
+        lines = (tmp_path / expected[number]).read_bytes().splitlines(keepends=True)
+        assert lines[:2] == contents[expected[number]].splitlines(keepends=True)
+        assert len(lines) == 3
+
+
+def test_a_change_that_no_row_shows_goes_on_in_the_same_file(make, tmp_path):
+    """Nobody wants a new file for nothing."""
+    chosen = {"columns": {"report-ready": ["kit_code", "delivery_id", "timestamp"]}}
+    same = ({}, {"personal": "ids"}, {"decimal": ","}, {"date_format": "DD.MM.YYYY"}, {"bom": True})
+    assert {deliver(make(**chosen, **each), number=n) for n, each in enumerate(same)} == {REPORTS}
+    assert len(rows(tmp_path / REPORTS)) == len(same)
 
 
 def test_a_byte_order_mark_alone_makes_no_new_file(make, tmp_path):
