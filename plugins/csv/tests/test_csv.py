@@ -333,6 +333,26 @@ def test_a_row_is_on_the_disk_before_the_receipt(make, tmp_path, monkeypatch):
         assert [inode for inode, _ in synced[1:]] == [tmp_path.stat().st_ino] * names * (sys.platform != "win32")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such thing")
+def test_the_names_of_new_folders_are_on_the_disk_before_the_receipt(tmp_path, monkeypatch):
+    """A row whose folder is gone after a power cut is lost as well."""
+    synced, sync = [], os.fsync
+
+    def spy(descriptor):
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    deliver(Csv(CsvSettings(directory=tmp_path / "var" / "exports", folder_per_practice=True)))
+    folders = [
+        tmp_path,
+        tmp_path / "var",
+        tmp_path / "var" / "exports",
+        tmp_path / "var" / "exports" / "practice_67890",
+    ]
+    assert {each.stat().st_ino for each in folders} < set(synced)
+
+
 def test_a_file_that_was_deleted_replaced_or_emptied_is_read_anew(make, tmp_path):
     """What this instance remembers of the former file must not swallow a row, nor a replaced file's rows be doubled."""
     plugin, path, other = make(), tmp_path / REPORTS, tmp_path / "other"

@@ -69,7 +69,7 @@ def test_the_readmes_example_runs_as_it_stands(tmp_path, monkeypatch):
     (row,) = rows(exports / REPORTS, delimiter=";")
     assert list(row) == [
         f"local_date {ZAGREB}",
-        *("report_id", "kit_code", "glycan_age (decimal comma)", "delivery_id", "received_at"),
+        *("report_id", "kit_code", "glycan_age (decimal comma)", "delivery_id", "timestamp"),
     ]
     assert list(row.values())[:4] == ["27.08.2023", "report_78901", "KIT001234", "45,2"]
     assert (exports / REPORTS).read_bytes().startswith(b"\xef\xbb\xbflocal_date (DD.MM.YYYY Europe/Zagreb);report_id;")
