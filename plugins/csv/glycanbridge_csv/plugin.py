@@ -124,8 +124,10 @@ class Csv:
 
     def _see_marker(self) -> None:
         """Raises `DestinationError` if the marker is not there."""
-        marker = self._settings.directory / (self._settings.marker or "")
-        if self._settings.marker and not marker.is_file():
+        if self._settings.marker is None:
+            return
+        marker = self._settings.directory / self._settings.marker
+        if not marker.is_file():
             told = f"{marker} is not there, so nothing is written; see that the share is mounted, or make that file"
             raise DestinationError(told, retry_after_s=AWAY_S)
 

@@ -1,6 +1,7 @@
 """The CSV plugin in a real bridge: the README's example, a replay, kills, a share that is away, and what is logged."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from csv_files import ASSIGNMENTS, README, REPORTS, ids, rows
 from filelock import FileLock
 from glycanbridge_csv import CsvSettings
 from serving import SECRET, Serving, sample, served, until
+from tracing import needs_strace, under_strace
 
 ZAGREB = "(DD.MM.YYYY Europe/Zagreb)"
 
@@ -136,8 +138,7 @@ def test_kill_9_between_the_row_and_its_record_leaves_one_row(serving):
         with served(serving):
             until(lambda number=number: states(serving) == ["delivered"] * number)
         newest = deliveries(serving)[0]
-        (shown,) = serving.rows("deliveries", "show", newest["id"])
-        assert [each["outcome"] for each in shown["attempts"]] == ["unknown", "delivered"]
+        assert [each["outcome"] for each in shown(serving, newest["id"])["attempts"]] == ["unknown", "delivered"]
         assert (newest["receipt"], has_rows(exports / REPORTS, number)) == (REPORTS, True)
     assert len(set(ids(exports / REPORTS))) == 3
 
@@ -182,6 +183,33 @@ def test_what_is_owed_waits_for_a_share_that_is_away_and_loses_no_attempt(servin
 def refused(serving):
     """What the marker's absence has told of the deliveries that were tried."""
     return [row["last_error"] for row in deliveries(serving) if "nothing is written" in str(row["last_error"])]
+
+
+@needs_strace
+def test_lanes_on_a_slow_share_wait_for_one_another_and_lose_nothing(serving):
+    """Each flush of the file takes half a second in the kernel, and another lane waits for a tenth."""
+    retry = {"retry": {"schedule_s": [0.1] * 100}, "circuit": {"failures": 0}}
+    exports = to_csv(serving, destination={"lanes": 2, **retry}, lock_timeout_s=0.1)
+    exports.mkdir()
+    (exports / REPORTS).touch()
+    slow = ("-P", str(exports / REPORTS), "-e", "trace=fsync", "-e", "inject=fsync:delay_exit=500000")
+    serving.start(under=under_strace("-o", os.devnull, *slow))
+    for number in range(6):
+        assert serving.post(sample(timestamp=1693123200000 + number)).status == 200
+    until(lambda: states(serving) == ["delivered"] * 6, timeout_s=60)
+    attempts = [each for row in deliveries(serving) for each in shown(serving, row["id"])["attempts"]]
+    serving.stop()
+    refused = [each for each in attempts if each["outcome"] != "delivered"]
+    assert refused
+    assert {each["outcome"] for each in refused} == {"temporary"}
+    assert all(f"{REPORTS} was locked by another process for 0.1 s" in each["error"] for each in refused)
+    assert len(set(ids(exports / REPORTS))) == len(rows(exports / REPORTS)) == 6
+
+
+def shown(serving, delivery_id):
+    """What `glycanbridge deliveries show` says."""
+    (row,) = serving.rows("deliveries", "show", delivery_id)
+    return row
 
 
 def test_what_takes_longer_than_an_attempt_may_is_made_again_and_has_one_row(serving):
