@@ -1,0 +1,101 @@
+"""Hands finished reports to an EHR: by FHIR R4, by HL7 v2 over MLLP, or as files for an interface engine.
+
+One report is one result in the EHR, however often its event comes; another value under the same report is a correction.
+README.md lists mappings and failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from glycanbridge import Delivery, KitReceived, NotYetError, PermanentError, ReportReady, hookimpl
+from glycanbridge_ehr.reports import Report, report_of
+from glycanbridge_ehr.sent import Sent
+from glycanbridge_ehr.settings import EhrSettings
+from glycanbridge_ehr.ways import Fault, PatientUnknown, Sending, open_way
+
+__all__ = ["Ehr", "EhrSettings"]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+_FAULTS = 5
+"""Attempts in which the far side breaks in the same way over a result, before that is a dead letter."""
+
+
+class Ehr:
+    """The plugin: an instance for each lane of a destination. All lanes share what stands in `state`."""
+
+    Settings = EhrSettings
+
+    def __init__(self, settings: EhrSettings, *, clock: Callable[[], datetime] = _now) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._sent = Sent(settings.state, lock_timeout_s=settings.lock_timeout_s)
+        self._way = open_way(settings)
+
+    @hookimpl
+    def on_kit_received(self, event: KitReceived, delivery: Delivery) -> str:
+        """Remember when the kit came to the laboratory: its report does not say so. Nothing is sent."""
+        self._sent.keep_kit(delivery.destination, event.data.test_id, event.data.received_at)
+        return "remembered for its report"
+
+    @hookimpl
+    def on_report_ready(self, event: ReportReady, delivery: Delivery) -> str:
+        """Send a result, or its correction. Returns what the EHR calls it."""
+        report = report_of(event, kit_received_at=self._sent.kit(delivery.destination, event.data.test_id))
+        if report.practice_id not in self._settings.practices:
+            raise PermanentError("the report's practice is not among settings.practices; send it where it belongs")
+        with self._sent.one_at_a_time(delivery.destination, report.report_id):
+            return self._send(report, delivery)
+
+    @hookimpl
+    def check(self) -> str:
+        """Talk to the EHR without sending a result."""
+        return self._way.check()
+
+    @hookimpl
+    def tells(self) -> str:
+        """What leaves, and where to."""
+        return self._way.tells()
+
+    @hookimpl
+    def close(self) -> None:
+        """Let go of connections."""
+        self._way.close()
+
+    def _send(self, report: Report, delivery: Delivery) -> str:
+        before = self._sent.last(delivery.destination, report.report_id)
+        if before is not None:
+            if before.digest == report.digest:
+                return f"{before.receipt} (it has this result already)"
+            if before.patient_digest != report.patient_digest:
+                raise PermanentError("the report was sent for another patient before: a person must look at both")
+            if before.created_on > report.created_on:
+                return f"{before.receipt} (it has a later result)"
+        revision = before.revision + 1 if before else 0
+        sending = Sending(destination=delivery.destination, revision=revision)
+        try:
+            receipt = self._way.send(report, sending)
+        except Fault as fault:
+            raise self._counted(fault, report, delivery) from None
+        except PatientUnknown as unknown:
+            waited = self._clock() - delivery.received_at
+            if waited >= timedelta(days=self._settings.patient_wait_days):
+                raise PermanentError(f"{unknown}; it waited for {waited.days} days") from None
+            raise NotYetError(f"{unknown}; the result waits, and is tried again in an hour") from None
+        self._sent.forget_faults(delivery.destination, report.report_id)
+        self._sent.keep(delivery.destination, report, revision=revision, receipt=receipt)
+        return receipt
+
+    def _counted(self, fault: Fault, report: Report, delivery: Delivery) -> Fault | PermanentError:
+        """A fault, or the end if it was one too many."""
+        destination, report_id = delivery.destination, report.report_id
+        times = self._sent.count_fault(destination, report_id, fingerprint=fault.fingerprint, attempt=delivery.attempt)
+        if times < _FAULTS:
+            return fault
+        self._sent.forget_faults(destination, report_id)  # a replay by hand has as many again
+        return PermanentError(f"{fault}; it broke in the same way in {times} attempts")
