@@ -448,6 +448,8 @@ def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lan
     """Nothing is wrong with its certificate: it was restarted, say."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
+        here = f"127.0.0.1:{listening.getsockname()[1]}"
+
         def hang_up():
             connection, _ = listening.accept()
             connection.recv(1 << 16)
@@ -456,7 +458,7 @@ def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lan
         hanging_up = threading.Thread(target=hang_up)
         hanging_up.start()
         with pytest.raises(TemporaryError, match="not reached, or no whole answer"):
-            get(open_lane(token_url=f"https://127.0.0.1:{listening.getsockname()[1]}/token"), site)
+            get(open_lane(token_url=f"https://{here}/token"), site)
         hanging_up.join()
 
 
