@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from glycanbridge import Delivery, KitReceived, NotYetError, PermanentError, ReportReady, hookimpl
 from glycanbridge_ehr.reports import Report, report_of
 from glycanbridge_ehr.sent import Sent
 from glycanbridge_ehr.settings import EhrSettings
-from glycanbridge_ehr.ways import PatientUnknown, Sending, open_way
-
-from glycanbridge import Delivery, KitReceived, NotYetError, PermanentError, ReportReady, hookimpl
+from glycanbridge_ehr.ways import Fault, PatientUnknown, Sending, open_way
 
 __all__ = ["Ehr", "EhrSettings"]
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+_FAULTS = 5
+"""Attempts in which the far side breaks in the same way over a result, before that is a dead letter."""
 
 
 class Ehr:
@@ -77,10 +80,22 @@ class Ehr:
         sending = Sending(destination=delivery.destination, revision=revision)
         try:
             receipt = self._way.send(report, sending)
+        except Fault as fault:
+            raise self._counted(fault, report, delivery) from None
         except PatientUnknown as unknown:
             waited = self._clock() - delivery.received_at
             if waited >= timedelta(days=self._settings.patient_wait_days):
                 raise PermanentError(f"{unknown}; it waited for {waited.days} days") from None
             raise NotYetError(f"{unknown}; the result waits, and is tried again in an hour") from None
+        self._sent.forget_faults(delivery.destination, report.report_id)
         self._sent.keep(delivery.destination, report, revision=revision, receipt=receipt)
         return receipt
+
+    def _counted(self, fault: Fault, report: Report, delivery: Delivery) -> Fault | PermanentError:
+        """A fault, or the end if it was one too many."""
+        destination, report_id = delivery.destination, report.report_id
+        times = self._sent.count_fault(destination, report_id, fingerprint=fault.fingerprint, attempt=delivery.attempt)
+        if times < _FAULTS:
+            return fault
+        self._sent.forget_faults(destination, report_id)  # a replay by hand has as many again
+        return PermanentError(f"{fault}; it broke in the same way in {times} attempts")

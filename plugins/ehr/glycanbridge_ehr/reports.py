@@ -14,6 +14,8 @@ from decimal import Decimal
 from glycanbridge import Age, PermanentError, ReportReady
 
 OLDEST_YEARS = Decimal(150)
+_MOST_DIGITS = 18
+"""Of a number in FHIR."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def report_of(event: ReportReady, *, kit_received_at: datetime | None) -> Report
 
 def _years(name: str, age: Age) -> str:
     years = age.decimal
-    if years is None or not 0 < years < OLDEST_YEARS:
+    if years is None or not 0 < years < OLDEST_YEARS or len(age) > _MOST_DIGITS:
         raise PermanentError(f"{name} is not a number of years between 0 and {OLDEST_YEARS}; it is not sent")
     return str(age)
 

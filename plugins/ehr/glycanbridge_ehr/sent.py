@@ -1,7 +1,7 @@
 """What has been sent to an EHR, by report: a small SQLite file that all lanes of a destination share.
 
-It tells a repeat from a correction, and holds no result: digests, times, and what the EHR calls its copy. If it is lost,
-nothing else is: a report that comes again is sent again under the same keys.
+It tells a repeat from a correction, and holds no result: digests, times, and what the EHR calls its copy. If it is
+lost, nothing else is: a report that comes again is sent again under the same keys.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -26,6 +27,9 @@ CREATE TABLE IF NOT EXISTS sent (
     PRIMARY KEY (destination, report_id));
 CREATE TABLE IF NOT EXISTS kits (
     destination TEXT, test_id TEXT, received_at TEXT, PRIMARY KEY (destination, test_id));
+CREATE TABLE IF NOT EXISTS faults (
+    destination TEXT, report_id TEXT, fingerprint TEXT, attempt INTEGER, times INTEGER,
+    PRIMARY KEY (destination, report_id));
 """
 
 
@@ -55,15 +59,24 @@ class Sent:
         """
         number = hashlib.sha256(f"{destination}\0{report_id}".encode()).digest()[0] % _LOCKS
         self._make_directory()
+        file = self._directory / f".{number:03}.lock"
+        lock = FileLock(file, mode=0o600, timeout=self._lock_timeout_s)
         try:
-            with FileLock(self._directory / f".{number:03}.lock", mode=0o600, timeout=self._lock_timeout_s):
-                yield
+            lock.acquire()
         except Timeout:
             raise TemporaryError("another lane is sending this report; it is tried again", retry_after_s=5) from None
+        except OSError as error:
+            raise DestinationError(f"{file}: {error.strerror}; see that the bridge can write there") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def last(self, destination: str, report_id: str) -> Before | None:
         """What was last sent of a report, if anything was."""
-        question = "SELECT revision, digest, patient_digest, created_on, receipt FROM sent WHERE destination=? AND report_id=?"
+        question = (
+            "SELECT revision, digest, patient_digest, created_on, receipt FROM sent WHERE destination=? AND report_id=?"
+        )
         for revision, digest, patient_digest, created_on, receipt in self._run(question, destination, report_id):
             return Before(
                 revision=revision,
@@ -93,18 +106,40 @@ class Sent:
         row = (destination, test_id, received_at.astimezone(UTC).isoformat())
         self._run("INSERT OR REPLACE INTO kits VALUES (?, ?, ?)", *row)
 
-    def _run(self, statement: str, *values: object) -> list[tuple]:
+    def count_fault(self, destination: str, report_id: str, *, fingerprint: str, attempt: int) -> int:
+        """Count that the EHR broke over a report; in how many attempts in a row it has now done so in this way."""
+        question = "SELECT fingerprint, attempt, times FROM faults WHERE destination=? AND report_id=?"
+        times = 1
+        for before, counted, so_far in self._run(question, destination, report_id):
+            if before == fingerprint:
+                times = so_far + (counted != attempt)  # the quick tries of one attempt are one
+        row = (destination, report_id, fingerprint, attempt, times)
+        self._run("INSERT OR REPLACE INTO faults VALUES (?, ?, ?, ?, ?)", *row)
+        return times
+
+    def forget_faults(self, destination: str, report_id: str) -> None:
+        """Begin to count anew."""
+        self._run("DELETE FROM faults WHERE destination=? AND report_id=?", destination, report_id)
+
+    def _run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         self._make_directory()
         file = self._directory / "sent.db"
         try:
+            file.touch(mode=0o600)
             with closing(sqlite3.connect(file, timeout=self._lock_timeout_s)) as connection, connection:
                 connection.executescript(_SCHEMA)
                 return connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise DestinationError(f"{file}: {error.sqlite_errorname}; see that it can be written to") from None
+            raise TemporaryError(f"{file}: another lane holds it", retry_after_s=5) from None
+        except (OSError, sqlite3.Error) as error:
             raise DestinationError(f"{file}: {type(error).__name__}; see that it is whole and can be written") from None
 
     def _make_directory(self) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise DestinationError(f"{self._directory}: {error.strerror}; it must be a directory of the bridge's") from None
+            raise DestinationError(
+                f"{self._directory}: {error.strerror}; it must be a directory of the bridge's"
+            ) from None

@@ -40,4 +40,8 @@ class EhrSettings(BaseModel):
     def _one_way(self) -> EhrSettings:
         if sum(each is not None for each in (self.fhir, self.mllp, self.drop)) != 1:
             raise ValueError("expected exactly one of fhir, mllp and drop")
+        if self.fhir is not None and self.fhir.patient == "map" and self.patients is None:
+            raise ValueError("fhir.patient: map needs patients, a file that says who is who; or set it to search")
+        if self.fhir is None and self.patients is None:
+            raise ValueError("mllp and drop need patients, the file that says whose result it is")
         return self

@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from glycanbridge import TemporaryError
 from glycanbridge_ehr.reports import Report
 from glycanbridge_ehr.settings import EhrSettings
+
+
+class Fault(TemporaryError):
+    """The far side breaks over this result. If it always breaks in the same way, time will not mend it."""
+
+    def __init__(self, message: str, *, fingerprint: str, retry_after_s: float | str | None = None) -> None:
+        self.fingerprint = fingerprint
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class PatientUnknown(Exception):
@@ -42,5 +51,20 @@ class Way(Protocol):
 
 
 def open_way(settings: EhrSettings) -> Way:
-    """The way that the settings name. Nothing is connected yet."""
-    raise NotImplementedError
+    """The way that the settings name. Nothing is connected yet.
+
+    What a way needs is imported with it alone: a clinic with a folder loads no HTTP client.
+    """
+    if settings.fhir is not None:
+        from glycanbridge_ehr.fhir_way import FhirWay  # noqa: PLC0415
+
+        return FhirWay(settings.fhir, patients=settings.patients, state=settings.state)
+    if settings.mllp is not None and settings.patients is not None:
+        from glycanbridge_ehr.mllp_way import MllpWay  # noqa: PLC0415
+
+        return MllpWay(settings.mllp, patients=settings.patients, state=settings.state)
+    if settings.drop is not None and settings.patients is not None:
+        from glycanbridge_ehr.drop import DropWay  # noqa: PLC0415
+
+        return DropWay(settings.drop, patients=settings.patients)
+    raise AssertionError("the settings let exactly one way through, and ask for patients where one needs them")

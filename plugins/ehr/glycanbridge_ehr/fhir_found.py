@@ -1,0 +1,119 @@
+"""What a search by an identifier found, read with distrust: servers ignore parameters that they do not know. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from glycanbridge import PermanentError, TemporaryError
+from glycanbridge_ehr.fhir import Part, Resource
+
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_STANDING = {"final", "corrected", "amended", "appended", "current"}
+"""The states of a result that is to be read."""
+_REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/.*)?", re.DOTALL)
+
+
+def matches(bundle: Resource, type_: str) -> list[Resource]:
+    """The resources of a type that matched: no OperationOutcome, nothing that was only included."""
+    if bundle.get("resourceType") != "Bundle" or not isinstance(bundle.get("entry", []), list):
+        raise TemporaryError("the server answered a search with something else than a Bundle")
+    found = []
+    for entry in bundle.get("entry", []):
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        search = entry.get("search") if isinstance(entry, dict) else None
+        how = search.get("mode", "match") if isinstance(search, dict) else "match"
+        if isinstance(resource, dict) and resource.get("resourceType") == type_ and how == "match":
+            found.append(resource)
+    return found
+
+
+def the_one(bundle: Resource, type_: str, *, system: str, value: str) -> Resource | None:
+    """The one resource with this identifier; `None` if there is none.
+
+    Raises `PermanentError` if there are several, or one that does not carry the identifier.
+    """
+    found = matches(bundle, type_)
+    if len(found) > 1:
+        raise PermanentError(
+            f"the EHR has several of type {type_} under this identifier: a person must look, then replay"
+        )
+    for each in found:
+        if not _carries(each, system, value) or _ID.fullmatch(str(each.get("id"))) is None:
+            said = f"the EHR was asked for a {type_} with an identifier, and found one without it"
+            raise PermanentError(f"{said}: it does not search by identifier")
+        return each
+    return None
+
+
+def reference_in(location: str | None) -> str | None:
+    """`Observation/12` in a server's location such as `https://.../Observation/12/_history/1`."""
+    found = _REFERENCE.fullmatch(location or "")
+    return found[1] if found else None
+
+
+def same_patient(found: Resource, part: Part) -> bool:
+    """Is what the EHR has about the patient whom we mean? Yes, if it does not say."""
+    subject, ours = _reference(found.get("subject")), part.resource["subject"]["reference"]
+    return subject is None or "?" in ours or subject == reference_in(ours)
+
+
+def same_result(found: Resource, part: Part) -> bool:
+    """Does what the EHR has say what we say?"""
+    told = _told(found) == _told(part.resource)
+    return told and found.get("status") in _STANDING
+
+
+def is_whole(found: Resource) -> bool:
+    """Does a report refer to its Observations as they are called now, not as in the Bundle that brought them?"""
+    results = found.get("result")
+    return not any(str(_reference(each)).startswith("urn:") for each in (results if isinstance(results, list) else []))
+
+
+def is_later(found: Resource, part: Part) -> bool:
+    """Is what the EHR has of a later time than ours?"""
+    try:
+        return _moment(found) > _moment(part.resource)
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return False
+
+
+def _moment(resource: Resource) -> datetime:
+    return datetime.fromisoformat(str(resource.get("issued") or resource.get("date")))
+
+
+def _told(resource: Resource) -> list[Any]:
+    """What a result says: its number, or its sentence and its parts, or its document."""
+    quantity = resource.get("valueQuantity")
+    value = quantity.get("value") if isinstance(quantity, dict) else None
+    results = resource.get("result")
+    parts = [_reference(each) for each in results] if isinstance(results, list) else []
+    return [
+        Decimal(value) if isinstance(value, int | Decimal) else value,
+        resource.get("conclusion"),
+        parts,
+        _document(resource),
+    ]
+
+
+def _document(resource: Resource) -> object:
+    try:
+        return resource["content"][0]["attachment"]["data"]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _reference(value: object) -> str | None:
+    reference = value.get("reference") if isinstance(value, dict) else None
+    return (reference_in(reference) or reference) if isinstance(reference, str) else None
+
+
+def _carries(resource: Resource, system: str, value: str) -> bool:
+    identifiers = resource.get("identifier")
+    wanted = (system, value)
+    return any(
+        isinstance(each, dict) and (each.get("system"), each.get("value")) == wanted
+        for each in (identifiers if isinstance(identifiers, list) else [])
+    )

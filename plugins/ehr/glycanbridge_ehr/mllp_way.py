@@ -1,0 +1,58 @@
+"""The way into an EHR by HL7 v2 over MLLP: report and patient to a message, its acknowledgement to an outcome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glycanbridge import PermanentError
+from glycanbridge_ehr.hl7 import oru_r01
+from glycanbridge_ehr.hl7_acks import judged
+from glycanbridge_ehr.mllp import MllpClient
+from glycanbridge_ehr.patients import PatientFile
+from glycanbridge_ehr.reports import Report
+from glycanbridge_ehr.settings_hl7 import MllpSettings
+from glycanbridge_ehr.unsettled import Unsettled
+from glycanbridge_ehr.ways import PatientUnknown, Sending
+
+
+class MllpWay:
+    """A receiver of HL7 v2, and what is on its way there."""
+
+    def __init__(self, settings: MllpSettings, *, patients: Path, state: Path) -> None:
+        self._settings = settings
+        self._patients = PatientFile(patients)
+        self._unsettled = Unsettled(state)
+        self._client = MllpClient(settings)
+
+    def send(self, report: Report, sending: Sending) -> str:
+        """Send a result; its control id (MSH-10) and what the receiver said to it."""
+        patient = self._patients.find(report.patient_id)
+        if patient is None:
+            raise PatientUnknown("the patients file has no row for this patient")
+        ask_commit = self._settings.acknowledgement == "enhanced"
+        message = oru_r01(report, patient, sending, self._settings, ask_commit=ask_commit)
+        left_before: list[bool] = []
+        ack = self._client.exchange(
+            message, leaving=lambda: left_before.append(self._unsettled.begin(message.control_id))
+        )
+        try:
+            receipt = judged(ack, again=any(left_before), ar_retry=self._settings.ar_retry)
+        except PermanentError:
+            self._unsettled.settle(message.control_id)
+            raise
+        self._unsettled.settle(message.control_id)
+        return receipt
+
+    def check(self) -> str:
+        """Connect without sending a message, and look into the patients file."""
+        return f"{self._client.check()}; the patients file has {self._patients.count()} patients"
+
+    def tells(self) -> str:
+        """What leaves and where to."""
+        how = "over TLS" if self._settings.tls else "WITHOUT TLS, readable on the way"
+        where = f"{self._settings.host}:{self._settings.port}"
+        return f"names, birth dates, sexes, all ids and both ages go to {where} as HL7 v2 (MLLP), {how}"
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
