@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from datetime import timedelta
 
 import hl7_peers
 import pytest
+from ehr_plugin import Clock, deliver, told
 from glycanbridge_ehr.hl7 import Message
 from glycanbridge_ehr.hl7_acks import CONDITIONS
 from glycanbridge_ehr.mllp import LARGEST_ANSWER_BYTES, MllpClient
@@ -20,14 +22,12 @@ from hl7_peers import (
     ack,
     acknowledge,
     control_id_of,
-    deliver,
     hl7_settings,
     hl7apy_receiver,
     nobody,
     peer,
     python_hl7_receiver,
     sender,
-    told,
 )
 from pydantic import ValidationError
 from serving import until
@@ -716,7 +716,7 @@ def test_a_handshake_that_hangs_is_temporary(certificates):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(TemporaryError, match="in the TLS handshake; nothing was sent") as raised:
-            over_tls(port, certificates, connect_timeout_s=0.2).exchange(sent(), leaving=nothing)
+            over_tls(port, certificates, connect_timeout_s=0.5).exchange(sent(), leaving=nothing)
         assert raised.value.retry_after_s == 5
 
 
@@ -831,6 +831,20 @@ def test_a_patient_who_is_not_in_the_file_waits(tmp_path):
         assert receiver.messages == []
         (tmp_path / "patients.csv").write_text(hl7_peers.PATIENTS, encoding="utf-8")
         assert deliver(plugin, attempt=2).endswith(": AA")
+
+
+def test_a_patient_who_never_comes_ends_as_a_dead_letter(tmp_path):
+    """After `patient_wait_days`, and not before."""
+    clock = Clock()
+    (tmp_path / "patients.csv").write_text("patient_id,ehr_id,family\n", encoding="utf-8")
+    with peer() as receiver, sender(receiver.port, tmp_path, clock=clock) as plugin:
+        clock.now += timedelta(days=14, seconds=-1)
+        with pytest.raises(NotYetError):
+            deliver(plugin)
+        clock.now += timedelta(seconds=1)
+        with pytest.raises(PermanentError, match="no row for this patient; it waited for 14 days"):
+            deliver(plugin)
+    assert receiver.messages == []
 
 
 def test_neither_fhirs_http_client_nor_its_tokens_are_loaded(tmp_path):
