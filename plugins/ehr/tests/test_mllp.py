@@ -360,6 +360,33 @@ def test_an_answer_that_is_none_is_temporary_and_ends_the_connection(tmp_path, a
     assert receiver.messages[0] == receiver.messages[1]
 
 
+def test_half_an_answer_is_temporary(tmp_path):
+    """The receiver broke off in its midst: nobody knows."""
+
+    def half(wire):
+        message = wire.message()
+        wire.send(ack(message)[:40])
+
+    with (
+        peer(half) as receiver,
+        sender(receiver.port, tmp_path) as plugin,
+        pytest.raises(TemporaryError, match="something else") as raised,
+    ):
+        deliver(plugin)
+    assert raised.value.retry_after_s == 5
+    assert len(receiver.messages) == 1
+
+
+def test_a_state_directory_that_cannot_be_written_to_sends_nothing(tmp_path):
+    """What leaves is noted first; a person's to mend."""
+    with peer() as receiver, sender(receiver.port, tmp_path) as plugin:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "unsettled").write_text("no directory")
+        with pytest.raises(DestinationError, match=r"unsettled.*: File exists; see that the bridge can write there"):
+            deliver(plugin)
+    assert receiver.messages == []
+
+
 def test_an_answer_without_end_is_read_to_a_bound(tmp_path):
     """A receiver must not fill our memory."""
     got = []
@@ -481,13 +508,14 @@ def test_nobody_listening_is_temporary_and_sends_nothing(tmp_path):
     assert not (tmp_path / "state" / "unsettled").exists()
 
 
-def test_a_name_that_is_not_known_is_temporary(tmp_path):
-    """Their name server, or ours."""
+def test_a_name_that_is_not_known_is_temporary_and_not_asked_for_again_at_once(tmp_path):
+    """Their name server, or ours: three quick tries of one that is slow would outlast the attempt."""
     with (
         sender(1, tmp_path, host="receiver.invalid") as plugin,
-        pytest.raises(TemporaryError, match="nothing was sent"),
+        pytest.raises(TemporaryError, match="nothing was sent") as raised,
     ):
         deliver(plugin)
+    assert raised.value.retry_after_s == 5
 
 
 def test_a_receiver_that_does_not_take_the_connection_in_time_is_temporary():
