@@ -748,17 +748,17 @@ def test_a_handshake_that_hangs_is_temporary(certificates):
         assert raised.value.retry_after_s == 5
 
 
-@pytest.mark.parametrize("broken", ["ca_file", "certificate_file", "key_file", "key_password"])
+@pytest.mark.parametrize("broken", ["ca_file", "certificate_file", "key_file", "key_password", "no key_password"])
 def test_a_file_of_ours_that_cannot_be_used_stops_the_destination_and_is_named(tmp_path, certificates, broken):
     """Expired, renewed, moved, unreadable: a person's to mend. No password is asked for at a terminal, or told."""
     settings = {"ca_file": str(certificates.ca_file), **certificates.own()}
-    if broken == "key_password":
+    if "key_password" in broken:
         locked = tmp_path / "locked.key"
         _lock(settings["key_file"], locked, b"right")
-        settings |= {"key_file": str(locked), "key_password": "wrong-needle"}
+        settings |= {"key_file": str(locked)} | ({} if "no" in broken else {"key_password": "wrong-needle"})
     else:
         settings[broken] = str(tmp_path / "missing.pem")
-    with pytest.raises(DestinationError, match="key_file" if broken == "key_password" else broken) as raised:
+    with pytest.raises(DestinationError, match="key_file" if "password" in broken else broken) as raised:
         client(1, tls=True, **settings).exchange(sent(), leaving=nothing)
     assert "needle" not in str(raised.value)
 
