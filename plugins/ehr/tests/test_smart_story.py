@@ -79,8 +79,8 @@ def test_with_a_wrong_key_everything_waits_and_goes_on_once_it_is_mended(bridge,
 
     with served(bridge):
         post(bridge, 3)
-        until(lambda: "invalid_client; see client_id and kid" in bridge.log.read_text())
-        assert states(bridge) == ["pending"] * 3
+        until(lambda: "invalid_client; see client_id and kid" in bridge.rows("destinations", "list")[0]["runs"])
+        until(lambda: states(bridge) == ["pending"] * 3)
         key_file.write_bytes(pem(KEYS["ES384"]))
         assert bridge.run("destinations", "resume", "ehr").returncode == 0  # or wait for five minutes
         assert bridge.run("deliveries", "replay", "--state", "pending", "--yes").returncode == 0
