@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 4096
 """Characters of a receipt or an error that are kept."""
-_SCOPES: dict[type, Scope] = {NotYetError: Scope.DELIVERY, DestinationError: Scope.DESTINATION}
+_SCOPES = ((NotYetError, Scope.DELIVERY), (DestinationError, Scope.DESTINATION))
 OUT_OF_MEMORY = Outcome(result=Result.TEMPORARY, error="MemoryError: the plugin needs more memory than it may have")
 """Made beforehand: when there is no memory left, nothing may be needed to say so."""
 
@@ -62,7 +62,8 @@ class Attempts:
         except ParseError as error:  # kept by a version that understood it
             return Outcome(result=Result.PERMANENT, error=f"this version does not understand the event: {error}")
         except (TemporaryError, NotYetError, DestinationError) as error:
-            asked_s, scope = kept_seconds(error.retry_after_s), _SCOPES.get(type(error))
+            asked_s = kept_seconds(error.retry_after_s)
+            scope = next((scope for kind, scope in _SCOPES if isinstance(error, kind)), None)
             return Outcome(result=Result.TEMPORARY, error=kept_text(str(error)), retry_after_s=asked_s, scope=scope)
         if receipt is None:
             return Outcome(result=Result.DELIVERED)

@@ -72,6 +72,8 @@ class Standing:
     paused_by: str | None = None
     reason: str | None = None
     circuit: Circuit = field(default_factory=Circuit)
+    trouble: str | None = None
+    """While its circuit is open, what was told of the attempt that failed last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

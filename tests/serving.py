@@ -30,7 +30,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from glycanbridge import LocalPath, PermanentError, TemporaryError, hookimpl
+from glycanbridge import DestinationError, LocalPath, NotYetError, PermanentError, TemporaryError, hookimpl
 
 
 class RecorderSettings(BaseModel, extra="forbid"):
@@ -48,8 +48,9 @@ class Recorder:
 
     def _take(self, event, delivery):
         mode = self.settings.mode
-        if mode == "wait" and not Path(str(self.settings.file) + ".go").exists():
-            raise TemporaryError("not yet")
+        errors = {"wait": TemporaryError, "refused": DestinationError, "unknown": NotYetError}
+        if mode in errors and not Path(str(self.settings.file) + ".go").exists():
+            raise errors[mode]("not yet")
         if mode == "permanent":
             raise PermanentError("no such patient")
         if mode == "exit":

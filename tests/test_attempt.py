@@ -21,6 +21,10 @@ class Nasty:
         raise SystemExit(4)
 
 
+class TokenRefused(DestinationError):
+    """A plugin may have errors of its own."""
+
+
 @pytest.fixture
 def attempts(taker):
     """The attempts made with `taker`, one try each."""
@@ -128,6 +132,7 @@ def test_a_retry_after_header_may_be_a_date(attempts, taker, header):
         (NotYetError("not before six", retry_after_s=60), Scope.DELIVERY, 60),
         (DestinationError("the password is wrong"), Scope.DESTINATION, 300),
         (DestinationError("too many requests", retry_after_s="7"), Scope.DESTINATION, 7),
+        (TokenRefused("the token is refused"), Scope.DESTINATION, 300),
     ],
 )
 def test_what_a_failure_is_about_is_told_and_no_quick_try_is_made(taker, error, scope, asked_s):

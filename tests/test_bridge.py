@@ -225,6 +225,7 @@ def test_a_destination_that_refuses_everything_is_asked_now_and_then_and_nothing
             pass
         clock.turn(600)
     assert len(taker.taken) == 14 * 24 * 6
+    assert bridge.journal.standings()["a"].trouble == "the password is wrong"
     assert {row.state for row in bridge.journal.deliveries(Filter())} == {State.PENDING}
 
     taker.raises = None

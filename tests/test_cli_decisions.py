@@ -220,6 +220,7 @@ def test_a_destination_that_fails_says_since_when_and_when_it_is_tried_again():
     assert hindrance(ehr, Standing(circuit=once)) is None
     told = hindrance(ehr, Standing(circuit=often))
     assert told == "fails since 1970-01-01T00:00:00.000Z, tried again at 1970-01-01T00:01:00.000Z"
+    assert hindrance(ehr, Standing(circuit=often, trouble="the password is wrong")) == f"{told}: the password is wrong"
 
 
 def test_a_paused_destination_says_who_paused_it_and_why(past):

@@ -90,6 +90,34 @@ def test_from_down_for_three_days_to_all_delivered(serving):
     assert {row["attempts"] for row in serving.rows("deliveries", "list")} <= {1, 2, 3}
 
 
+def test_a_password_that_was_wrong_is_mended(serving):
+    """The first delivery finds out for all, and none of them has lost an attempt."""
+    check, resume = commands("A destination refuses everything")
+    serving.configure(ehr("refused", retry={"tries": 1, "schedule_s": []}))
+    with served(serving):
+        for number in range(5):
+            serving.post(sample(timestamp=number))
+        until(lambda: "not yet" in serving.rows("destinations")[0]["runs"])
+        assert sum(row["attempts"] for row in serving.rows("deliveries", "list")) == 1
+        (serving.folder / "taken.txt.go").touch()
+        assert "the file can be written" in type_it(serving, check)
+        type_it(serving, resume)
+        until(lambda: len(taken(serving)) == 4)  # the fifth waits for its own five minutes
+    assert '"level": "error"' in serving.log.read_text()
+
+
+def test_a_patient_who_is_unknown_yet(serving):
+    """One attempt was allowed, and is not used up by waiting."""
+    (replay,) = commands("The EHR does not know the patient yet")
+    serving.configure(ehr("unknown", retry={"tries": 1, "schedule_s": []}))
+    with served(serving):
+        serving.post(sample())
+        until(lambda: [row["last_error"] for row in serving.rows("deliveries", "list")] == ["not yet"])
+        (serving.folder / "taken.txt.go").touch()
+        assert "1 to be made" in type_it(serving, replay)
+        until(lambda: len(taken(serving)) == 1)
+
+
 def test_a_planned_pause(serving):
     """Nothing goes out while it is paused; all of it does afterwards."""
     pause, resume = commands("The EHR will be down on Saturday")

@@ -55,6 +55,6 @@ def hindrance(destination: Destination | None, standing: Standing | None) -> str
     if standing is not None and standing.paused_at is not None:
         told.append(f"paused by {standing.paused_by} since {iso(standing.paused_at)}: {standing.reason}")
     if standing is not None and standing.circuit.open_since is not None:
-        since, again = iso(standing.circuit.open_since), iso(standing.circuit.probe_at)
-        told.append(f"fails since {since}, tried again at {again}")
+        since, again, trouble = iso(standing.circuit.open_since), iso(standing.circuit.probe_at), standing.trouble
+        told.append(f"fails since {since}, tried again at {again}" + (f": {trouble}" if trouble else ""))
     return "; ".join(told) or None

@@ -119,8 +119,23 @@ class SqliteQuestions:
         standings = {}
         for name, paused_at, paused_by, reason, *parts in self._ask(question, [], {}, ""):
             circuit = circuit_of(*parts)
-            standings[name] = Standing(paused_at=paused_at, paused_by=paused_by, reason=reason, circuit=circuit)
+            trouble = self._trouble(name) if circuit.open_since is not None else None
+            standings[name] = Standing(
+                paused_at=paused_at, paused_by=paused_by, reason=reason, circuit=circuit, trouble=trouble
+            )
         return standings
+
+    def _trouble(self, destination: str) -> str | None:
+        """The last error of a destination. What failed lately is not due yet: look at those that wait longest."""
+        question = """
+            SELECT last_error
+            FROM (SELECT id, attempt, last_error FROM deliveries INDEXED BY deliveries_due
+                  WHERE destination = :name AND state = 'pending' AND due_at IS NOT NULL
+                  ORDER BY due_at DESC LIMIT 100) d
+            JOIN attempts a ON a.delivery = d.id AND a.attempt = d.attempt
+        """
+        asked = ["last_error IS NOT NULL"], {"name": destination}, "ORDER BY started_at DESC LIMIT 1"
+        return next((error for (error,) in self._ask(question, *asked)), None)
 
     def history(self, about: str) -> list[Done]:
         """What was done about a destination, a delivery or a dead letter, the first thing first."""

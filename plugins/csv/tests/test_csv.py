@@ -1,34 +1,21 @@
 # ruff: noqa: RUF001 (full-width signs are what it is about)
 """The CSV plugin against real files: what stands in them, and what no crash, repeat or neighbour may do to them."""
 
-import csv
-import errno
-import json
 import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from csv_files import ASSIGNMENTS, REPORTS, SETS, child, deliver, ids, rows
 from glycanbridge_csv import COLUMNS, LONGEST_VALUE, Csv, CsvSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from glycanbridge import EVENT_TYPES, Delivery, PermanentError, TemporaryError
-from glycanbridge.bridge_yaml import BridgeYaml
-from glycanbridge.events import parse
-from glycanbridge.settings import load
+from glycanbridge import EVENT_TYPES, PermanentError
 
-README = Path(__file__).parents[1] / "README.md"
-REPORTS, ASSIGNMENTS = "report-ready-2023-08.csv", "assignment-status-changed-2023-08.csv"
-SETS = [{"patientId": f"patient_{n}", "kitCode": f"KIT{n}", "product": 'reg"ular, č'} for n in (1, 2, 3)]
 SHARED_HEADER = "delivery_id,event_id,event_type,timestamp,local_time,received_at"
 ROWS = {
     "order-status-changed": """
@@ -53,46 +40,6 @@ report_78901,test_56789,KIT001234,patient_123,practice_67890,assignment_12345,45
 ,/reports/report_78901,2023-08-27T07:56:40.000Z,2023-08-27T09:56:40.000+02:00""",
 }
 """What stands between the first six columns and the last: in the header, and in the vendor's sample's row."""
-
-
-def sample(event_type, number=1, *, timestamp=None, **data):
-    """The vendor's sample with other data, as the hook gets it: the event and its delivery."""
-    told = json.loads(files("glycanbridge").joinpath("samples", f"{event_type}.json").read_bytes())
-    told["timestamp"] = told["timestamp"] if timestamp is None else timestamp
-    told["data"] |= data
-    body = json.dumps(told).encode()
-    return parse(body), Delivery(
-        id=f"event{number}:results-csv",
-        event_id=f"event{number}",
-        event_type=event_type,
-        destination="results-csv",
-        attempt=1,
-        received_at=datetime(2023, 8, 27, 8, 0, 1, 500_000, tzinfo=UTC),
-        body=body,
-    )
-
-
-def deliver(plugin, event_type="report-ready", number=1, **told):
-    """Call the hook of the event type; the receipt."""
-    event, delivery = sample(event_type, number, **told)
-    return getattr(plugin, f"on_{event_type.replace('-', '_')}")(event=event, delivery=delivery)
-
-
-def rows(path, **reading):
-    """What Python's csv reads: a dict for each row."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file, strict=True, **reading))
-
-
-def ids(path):
-    """The delivery ids in a file, in order."""
-    return [row["delivery_id"] for row in rows(path)]
-
-
-@pytest.fixture
-def make(tmp_path):
-    """A new instance for the same directory, as after a restart."""
-    return lambda **settings: Csv(CsvSettings(directory=tmp_path, **settings))
 
 
 # What stands in a file
@@ -339,7 +286,8 @@ def test_a_row_that_somebody_deleted_or_a_stray_quote_costs_no_other_row(make, t
 APPEND = """
 import sys, threading
 from pathlib import Path
-from test_csv import Csv, CsvSettings, deliver
+from csv_files import deliver
+from glycanbridge_csv import Csv, CsvSettings
 
 process, directory = sys.argv[1:]
 plugin = Csv(CsvSettings(directory=Path(directory), lock_timeout_s=90))
@@ -354,12 +302,6 @@ threads = [threading.Thread(target=lane, args=[number]) for number in range(3)]
 [each.start() for each in threads]
 [each.join() for each in threads]
 """
-
-
-def child(code, *args, **how):
-    """A real process that can import this module."""
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, args)], env=env, text=True, **how)
 
 
 def test_processes_and_lanes_write_one_file_without_tearing_a_row(tmp_path):
@@ -391,22 +333,24 @@ def test_a_row_is_on_the_disk_before_the_receipt(make, tmp_path, monkeypatch):
         assert [inode for inode, _ in synced[1:]] == [tmp_path.stat().st_ino] * names * (sys.platform != "win32")
 
 
-def test_a_row_that_the_disk_refuses_is_undone(make, tmp_path, monkeypatch):
-    """After EIO nobody knows what is on the disk: no receipt, no row, and the next attempt writes it anew."""
-    path, plugin, sync = tmp_path / REPORTS, make(), os.fsync
-    deliver(plugin, number=1)
-    before = path.read_bytes()
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such thing")
+def test_the_names_of_new_folders_are_on_the_disk_before_the_receipt(tmp_path, monkeypatch):
+    """A row whose folder is gone after a power cut is lost as well."""
+    synced, sync = [], os.fsync
 
-    def refuse(_descriptor):
-        raise OSError(errno.EIO, "Input/output error")
+    def spy(descriptor):
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
 
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(TemporaryError, match=f"{REPORTS}: Input/output error; "):
-        deliver(plugin, number=2)
-    assert path.read_bytes() == before
-    monkeypatch.setattr(os, "fsync", sync)
-    deliver(plugin, number=2)
-    assert ids(path) == ["event1:results-csv", "event2:results-csv"]
+    monkeypatch.setattr(os, "fsync", spy)
+    deliver(Csv(CsvSettings(directory=tmp_path / "var" / "exports", folder_per_practice=True)))
+    folders = [
+        tmp_path,
+        tmp_path / "var",
+        tmp_path / "var" / "exports",
+        tmp_path / "var" / "exports" / "practice_67890",
+    ]
+    assert {each.stat().st_ino for each in folders} < set(synced)
 
 
 def test_a_file_that_was_deleted_replaced_or_emptied_is_read_anew(make, tmp_path):
@@ -472,159 +416,3 @@ def test_a_large_file_is_read_once(make, tmp_path):
     assert bytes_read(20_001) < 50_000
     assert bytes_read(7) < 50_000
     assert len(rows(path)) == 20_002
-
-
-# What goes wrong
-
-
-def test_a_directory_that_cannot_be_is_a_temporary_error(tmp_path):
-    """A path below a regular file stands for a share that is away; the text names it and no patient."""
-    (tmp_path / "file").write_text("")
-    plugin = Csv(CsvSettings(directory=tmp_path / "file" / "exports"))
-    for call in (lambda: deliver(plugin), plugin.check):
-        with pytest.raises(TemporaryError, match=re.escape(str(tmp_path / "file" / "exports"))) as raised:
-            call()
-        assert "see that it is there" in str(raised.value)
-        assert "patient" not in str(raised.value)
-
-
-def test_a_directory_that_went_away_is_made_again(tmp_path):
-    """The next attempt simply works."""
-    plugin = Csv(CsvSettings(directory=tmp_path / "exports"))
-    deliver(plugin, number=1)
-    shutil.rmtree(tmp_path / "exports")
-    assert deliver(plugin, number=2) == REPORTS
-    assert ids(tmp_path / "exports" / REPORTS) == ["event2:results-csv"]
-
-
-def test_something_else_in_a_files_place_is_a_temporary_error(make, tmp_path):
-    """A directory, say."""
-    (tmp_path / REPORTS).mkdir()
-    with pytest.raises(TemporaryError, match=REPORTS):
-        deliver(make())
-
-
-FULL = """
-import resource, sys
-from pathlib import Path
-from test_csv import Csv, CsvSettings, SETS, TemporaryError, deliver
-
-directory, limit = sys.argv[1:]
-plugin = Csv(CsvSettings(directory=Path(directory)))
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
-try:
-    deliver(plugin, "assignment-status-changed", 2, sets=SETS)
-except TemporaryError as error:
-    print(error)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-if int(limit) % 2:
-    deliver(plugin, "assignment-status-changed", 2, sets=SETS)  # space again: the same instance goes on
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX's")
-@pytest.mark.parametrize("more", [0, 1, 300, 700, 701])
-def test_a_full_disk_leaves_the_file_as_it_was(make, tmp_path, more):
-    """A write that the system takes in part is undone; with space again, all rows come."""
-    path = tmp_path / ASSIGNMENTS
-    deliver(make(), "assignment-status-changed", 1)
-    before = path.read_bytes()
-    limit = len(before) + more
-    process = child(FULL, tmp_path, limit, stdout=subprocess.PIPE)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert told.startswith(f"{path}: File too large; ")
-    assert "patient" not in told
-    if limit % 2:
-        assert ids(path) == ["event1:results-csv", *["event2:results-csv"] * 3]
-    else:
-        assert path.read_bytes() == before
-
-
-HOLD = """
-import sys
-from filelock import FileLock
-with FileLock(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_a_file_that_another_process_has_locked_is_a_temporary_error(make, tmp_path):
-    """After the timeout; and once the lock is free, or its holder killed, the next attempt works."""
-    process = child(HOLD, tmp_path / f".{REPORTS}.lock", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with process:
-        assert process.stdout.readline() == "held\n"
-        with pytest.raises(TemporaryError, match=rf"{REPORTS} was locked .* for 0.02 s; .*lock_timeout_s") as raised:
-            deliver(make(lock_timeout_s=0.02))
-        assert "patient" not in str(raised.value)
-        assert deliver(make(lock_timeout_s=0), "kit-received") == "kit-received-2023-08.csv"  # has a lock of its own
-        process.kill()
-    assert deliver(make(lock_timeout_s=5)) == REPORTS
-
-
-def test_the_lock_is_let_go_after_an_error(make, tmp_path):
-    """An error in one delivery must not lock out the next."""
-    (tmp_path / REPORTS).mkdir()
-    with pytest.raises(TemporaryError):
-        deliver(make())
-    with FileLock(tmp_path / f".{REPORTS}.lock", timeout=0):
-        pass
-
-
-def test_the_check_writes_no_row_and_leaves_nothing(tmp_path):
-    """It makes the directory, though: that is what it found out."""
-    plugin = Csv(CsvSettings(directory=tmp_path / "exports"))
-    assert plugin.check() == f"{tmp_path / 'exports'} can be written to"
-    assert list((tmp_path / "exports").iterdir()) == []
-
-
-def test_after_close_nothing_is_held(make, tmp_path):
-    """A closed instance has no file open and no memory of one."""
-    plugin = make()
-    deliver(plugin)
-    plugin.close()
-    assert plugin._known == {}
-    if sys.platform == "linux":
-        assert not [each for each in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(each)]
-
-
-@pytest.mark.parametrize("zone", ["Europe/Zagrab", "Europe", "", "/etc/passwd", "../etc/passwd", "CEST+2"])
-def test_an_unknown_time_zone_is_refused_with_what_to_write(tmp_path, zone):
-    """At start, not at the first event."""
-    with pytest.raises(ValidationError, match="expected an IANA time zone, such as Europe/Zagreb or UTC"):
-        CsvSettings(directory=tmp_path, time_zone=zone)
-
-
-def test_every_setting_is_described_and_no_other_is_taken(tmp_path):
-    """`glycanbridge schema` shows the descriptions; a misspelt key is an error."""
-    properties = CsvSettings.model_json_schema()["properties"]
-    assert {name for name, each in properties.items() if len(each["description"]) > 20} == set(CsvSettings.model_fields)
-    with pytest.raises(ValidationError):
-        CsvSettings(directory=tmp_path, delimeter=";")
-    with pytest.raises(ValidationError):
-        CsvSettings(directory=tmp_path, delimiter="\t")
-
-
-def test_the_columns_in_the_readme_are_those_in_the_files():
-    """Each event type's header stands there as it is written."""
-    readme = README.read_text(encoding="utf-8")
-    for columns in COLUMNS.values():
-        own = columns[6:-1]
-        assert re.search(r"\|\s*" + ", ".join(f"`{name}`" for name in own) + r"\s*\|", readme), own
-    assert ", ".join(f"`{name}`" for name in SHARED_HEADER.split(",")) in readme
-
-
-def test_the_readmes_example_and_settings_are_true(tmp_path):
-    """The block of `bridge.yaml` is taken as it stands, and the table names every setting with its default."""
-    readme = README.read_text(encoding="utf-8")
-    block = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)[1]
-    (tmp_path / "bridge.yaml").write_text(block, encoding="utf-8")
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "webhook-secret").write_text("x" * 64, encoding="utf-8")
-    bridge = load(BridgeYaml(tmp_path / "bridge.yaml"))
-    own = CsvSettings.model_validate(dict(bridge.destinations["results-csv"].settings), context={"folder": tmp_path})
-    assert (own.directory, own.delimiter, own.bom) == (tmp_path / "var" / "exports", ";", True)
-    for name, each in CsvSettings.model_fields.items():
-        default = "" if each.is_required() else f" `{str(each.default).lower() if name == 'bom' else each.default}`"
-        assert f"| `{name}` | {'yes' if each.is_required() else 'no'} | no |{default} | " in readme

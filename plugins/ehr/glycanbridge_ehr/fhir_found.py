@@ -54,9 +54,14 @@ def reference_in(location: str | None) -> str | None:
     return found[1] if found else None
 
 
+def patient_of(found: Resource) -> str | None:
+    """The reference to the patient of a result; `None` if it has none."""
+    return _reference(found.get("subject"))
+
+
 def same_patient(found: Resource, part: Part) -> bool:
     """Is what the EHR has about the patient whom we mean? Yes, if it does not say."""
-    subject, ours = _reference(found.get("subject")), part.resource["subject"]["reference"]
+    subject, ours = patient_of(found), part.resource["subject"]["reference"]
     return subject is None or "?" in ours or subject == reference_in(ours)
 
 

@@ -29,22 +29,20 @@ _AGE_OF_A_PERSON = {"30525-0", "29553-5", "21611-9", "21612-7"}
 
 def _system(uri: str) -> str:
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9/:._~#-]+", uri) is None:
-        raise ValueError(
-            "expected a URI such as urn:oid:2.16.840.1 or https://clinic.example/sid, without ?, &, | or ,"
-        )
+        raise ValueError("expected a URI such as urn:oid:2.16.840.1, without ?, &, | or ,")
     return uri
 
 
 def _base(uri: str) -> str:
     if "://" not in uri:
-        raise ValueError("expected an address such as https://results.clinic.example")
+        raise ValueError("expected an https: address such as that of your clinic")
     return _system(uri.rstrip("/"))
 
 
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
-        raise ValueError("expected an address such as https://ehr.clinic.example/fhir")
+        raise ValueError("expected an https: address such as the vendor names, ending in /fhir or the like")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("expected an address without a user, a ? and a #; a password belongs into auth")
     return url.rstrip("/")
@@ -143,7 +141,7 @@ class FhirSettings(BaseModel):
     model_config = _STRICT
 
     url: Annotated[str, AfterValidator(_base_url)]
-    """The server's base URL, such as `https://ehr.clinic.example/fhir`."""
+    """The server's base URL, such as the vendor names."""
     unencrypted: bool = False
     """Allow an `http:` address that is not this machine's own: results then cross the network readably."""
     auth: AuthSettings | None = None

@@ -162,6 +162,21 @@ def test_a_report_that_changes_its_patient_is_for_people(make, fhir_server, pati
     assert {each["subject"]["reference"] for each in observations(fhir_server)} == {f"Patient/{patient['id']}"}
 
 
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "search"])
+def test_a_correction_carries_no_result_from_one_chart_into_another(make, fhir_server, patient, tmp_path, mode):
+    """The same id of GlycanAge's, and meanwhile another patient of the EHR's has it: a person must look."""
+    other = fhir_server.patient("urn:others", "x")
+    file = tmp_path / "patients.csv"
+    plugin = make(fhir_server, mode=mode, patient="map", patients=file)
+    file.write_text(f"patient_id,ehr_id\n{PATIENT},{patient['id']}\n")
+    deliver(plugin)
+    file.write_text(f"patient_id,ehr_id,note\n{PATIENT},{other['id']},\n")
+    with pytest.raises(PermanentError, match="of another patient"):
+        deliver(plugin, 2, glycanAge="44.1")
+
+    assert {each["subject"]["reference"] for each in observations(fhir_server)} == {f"Patient/{patient['id']}"}
+
+
 def test_a_server_without_conditional_updates_is_corrected_by_id(make, fhir_server, patient):
     """It can do transactions, and says that it cannot put by identifier."""
     fhir_server.front.will(changed_statement(conditionalUpdate=False), times=None, path="metadata")

@@ -434,9 +434,21 @@ def test_a_certificate_that_is_not_trusted_stops_the_destination(state, tmp_path
         site.front.close()
 
 
+def test_a_proxy_that_refuses_stops_the_destination(site, state, tmp_path):
+    """Somebody must give the bridge its leave."""
+    settings = settings_of(tmp_path, token_url=site.token_url.replace("http:", "https:"))
+    with (
+        lane(settings, fhir_url=site.fhir_url, state=state, proxy=site.front.url) as client,
+        pytest.raises(DestinationError, match="the proxy does not let the bridge through; see proxy"),
+    ):
+        get(client, site)
+
+
 def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lane):
     """Nothing is wrong with its certificate: it was restarted, say."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        here = f"127.0.0.1:{listening.getsockname()[1]}"
 
         def hang_up():
             connection, _ = listening.accept()
@@ -446,7 +458,7 @@ def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lan
         hanging_up = threading.Thread(target=hang_up)
         hanging_up.start()
         with pytest.raises(TemporaryError, match="not reached, or no whole answer"):
-            get(open_lane(token_url=f"https://127.0.0.1:{listening.getsockname()[1]}/token"), site)
+            get(open_lane(token_url=f"https://{here}/token"), site)
         hanging_up.join()
 
 
