@@ -447,7 +447,6 @@ def test_a_proxy_that_refuses_stops_the_destination(site, state, tmp_path):
 def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lane):
     """Nothing is wrong with its certificate: it was restarted, say."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-
         here = f"127.0.0.1:{listening.getsockname()[1]}"
 
         def hang_up():
