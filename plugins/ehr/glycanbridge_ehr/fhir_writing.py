@@ -14,7 +14,16 @@ from glycanbridge_ehr import fhir_json
 from glycanbridge_ehr.fhir import Part, Resource, transaction, with_ids
 from glycanbridge_ehr.fhir_abilities import WRITTEN, Abilities, Mode, abilities_in
 from glycanbridge_ehr.fhir_answers import Answer, entries_of, evidence, failure, worst
-from glycanbridge_ehr.fhir_found import is_later, is_whole, patient_of, reference_in, same_patient, same_result, the_one
+from glycanbridge_ehr.fhir_found import (
+    WITHDRAWN,
+    is_later,
+    is_whole,
+    patient_of,
+    reference_in,
+    same_patient,
+    same_result,
+    the_one,
+)
 from glycanbridge_ehr.fhir_server import Server
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from glycanbridge_ehr.ways import PatientUnknown
@@ -177,6 +186,10 @@ class Writer:
             return None
         if "?" in (patient_of(found) or ""):
             raise DestinationError("the server keeps a conditional reference as it is; set patient to search")
+        if found.get("status") in WITHDRAWN:
+            raise PermanentError(
+                f"somebody has withdrawn the {part.type} in the EHR: a person must decide what is right"
+            )
         if not same_patient(found, part):
             raise PermanentError("the EHR has this result of another patient: a person must look at both")
         return found

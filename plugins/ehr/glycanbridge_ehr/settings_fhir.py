@@ -41,11 +41,18 @@ def _base(uri: str) -> str:
 
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.port == 0:
         raise ValueError("expected an https: address such as the vendor names, ending in /fhir or the like")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("expected an address without a user, a ? and a #; a password belongs into auth")
     return url.rstrip("/")
+
+
+def _proxy(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("expected an address such as http://proxy.clinic.example:3128")
+    return url
 
 
 def _token(token: SecretStr) -> SecretStr:
@@ -182,7 +189,7 @@ class FhirSettings(BaseModel):
     """A PEM file with that certificate's key, where it is a file of its own."""
     key_password: SecretStr | None = None
     """The password of that key, if it has one."""
-    proxy: SecretStr | None = None
+    proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = None
     """An HTTP proxy, such as `http://user:password@proxy.clinic.example:3128`. The environment's are not used."""
 
     @model_validator(mode="after")

@@ -163,6 +163,23 @@ def test_a_report_that_changes_its_patient_is_for_people(make, fhir_server, pati
 
 
 @pytest.mark.parametrize("mode", ["transaction", "sequential", "search"])
+@pytest.mark.parametrize("age", ["45.2", "44.1"])
+def test_what_somebody_has_withdrawn_in_the_ehr_stays_withdrawn(fhir_server, patient, tmp_path, mode, age):
+    """A repeat or a correction would put a result back into the chart that a person has taken out."""
+    with ehr(fhir_server.url, tmp_path, mode=mode) as plugin:
+        deliver(plugin)
+        for each in [*fhir_server.every("Observation"), *fhir_server.every("DiagnosticReport")]:
+            withdrawn = each | {"status": "entered-in-error"}
+            fhir_server._told("PUT", f"{each['resourceType']}/{each['id']}", json=withdrawn)
+        if age == "45.2":
+            forget(tmp_path)
+        with pytest.raises(PermanentError, match="somebody has withdrawn"):
+            deliver(plugin, 2, glycanAge=age)
+
+    assert {each["status"] for each in observations(fhir_server)} == {"entered-in-error"}
+
+
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "search"])
 def test_a_correction_carries_no_result_from_one_chart_into_another(make, fhir_server, patient, tmp_path, mode):
     """The same id of GlycanAge's, and meanwhile another patient of the EHR's has it: a person must look."""
     other = fhir_server.patient("urn:others", "x")
