@@ -318,7 +318,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(slack, make, failure):
     """Whatever stands between must not fill the memory: after 64 KiB it is no word of Slack's, whatever may follow."""
     begun = b"HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 65_536
     slack.answer = lambda handler: handler.wfile.write(begun) and slack.over.wait(30)
-    assert "these are not Slack's words" in str(failure(make(), DestinationError))
+    assert "no known answer of Slack's" in str(failure(make(), DestinationError))
 
 
 # What goes wrong on the way
@@ -570,7 +570,7 @@ def test_the_check_takes_no_page_for_slack(slack, make):
     """Nor a proxy's 400."""
     for status in (200, 400):
         slack.says(status, "<html>")
-        with pytest.raises(DestinationError, match="these are not Slack's words"):
+        with pytest.raises(DestinationError, match="no known answer of Slack's"):
             make().check()
     slack.says(200, "ok")
     assert make().check() == f"127.0.0.1:{slack.port} answered ok to a message without text"
