@@ -209,6 +209,7 @@ def test_a_repeated_delivery_has_one_row_and_the_same_receipt(make, tmp_path):
     assert ids(tmp_path / REPORTS) == ["event1:results-csv", "event2:results-csv"]
 
 
+@pytest.mark.usefixtures("without_syncs")
 @pytest.mark.parametrize("bom", [False, True])
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_a_row_that_was_cut_off_anywhere_is_made_whole_by_the_next_attempt(make, tmp_path, event_type, bom):
@@ -229,6 +230,7 @@ def test_a_row_that_was_cut_off_anywhere_is_made_whole_by_the_next_attempt(make,
             assert path.read_bytes() == whole[:end], f"cut at byte {offset}"
 
 
+@pytest.mark.usefixtures("without_syncs")
 def test_a_cut_off_row_does_not_spoil_the_row_of_another_delivery(make, tmp_path):
     """Cut at any byte of an assignment's three rows, another delivery comes first, then the same again."""
     path = tmp_path / ASSIGNMENTS

@@ -92,6 +92,7 @@ CHOICES = [
 ]
 
 
+@pytest.mark.usefixtures("without_syncs")
 @pytest.mark.parametrize(("event_type", "chosen", "more"), CHOICES)
 def test_a_row_of_chosen_columns_that_was_cut_off_anywhere_is_made_whole(make, tmp_path, event_type, chosen, more):
     """At any byte, also when another delivery comes first."""
@@ -493,6 +494,7 @@ def test_settings_as_they_come_out_of_yaml_are_taken(tmp_path):
         settings.decimal = "."
 
 
+@pytest.mark.usefixtures("without_syncs")
 def test_a_process_does_not_remember_every_file_that_there_ever_was(make, tmp_path):
     """A year of daily files for many practices; one that was forgotten is read again, and has no row twice."""
     plugin = make(rotate="day")

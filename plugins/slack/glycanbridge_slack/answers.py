@@ -58,7 +58,7 @@ def receipt_of(answer: WebhookResponse, place: str) -> str:
         raise TemporaryError(f"{told} with half an answer: the message may be there already", retry_after_s=0)
     if status >= 400 and word and word not in _MENDED_BY and status not in _OF_THE_WAY:
         raise PermanentError(f"{told}: it does not take this message as it is")
-    raise DestinationError(f"{told}: {_MENDED_BY.get(word) or _not_slack(status)}")
+    raise DestinationError(f"{told}: {_MENDED_BY.get(word) or _unknown(status)}")
 
 
 def found_by_check(answer: WebhookResponse, place: str) -> str:
@@ -69,9 +69,9 @@ def found_by_check(answer: WebhookResponse, place: str) -> str:
     return f"{place} answered {receipt_of(answer, place)} to a message without text"
 
 
-def _not_slack(status: int) -> str:
+def _unknown(status: int) -> str:
     if 300 <= status < 400:
         return (
             "a redirect, which is not followed: results must not end up elsewhere; see to webhook_url and the network"
         )
-    return "these are not Slack's words, something between has answered; see to webhook_url, proxy and the network"
+    return "no known answer of Slack's; has something between answered? See to webhook_url, proxy and the network"

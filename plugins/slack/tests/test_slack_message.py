@@ -142,7 +142,7 @@ def test_the_ends_of_time_can_be_told(kit):
 
 def test_only_a_hash_is_cut_in_the_reference():
     """`glycanbridge events show` takes the beginning of an id; one of the sender's is short enough."""
-    assert (short(ID), short("evt_1"), short("g" * 64)) == ("3f9c2a1b7d4e", "evt_1", "g" * 64)
+    assert [short(each) for each in (ID, "evt_1", "f" * 63, "g" * 64)] == ["3f9c2a1b7d4e", "evt_1", "f" * 63, "g" * 64]
 
 
 @pytest.mark.parametrize("worst", ["&" * 5000, "\U0001f600" * 5000])
