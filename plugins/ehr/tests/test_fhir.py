@@ -95,6 +95,31 @@ def test_eight_that_send_one_report_at_once_make_one_result(fhir_server, patient
     assert len(fhir_server.front.asked("POST")) == 1
 
 
+def test_threads_that_share_an_instance_send_each_report_once(make, fhir_server, patient):
+    """`isolation: thread`: one client and one memory for all lanes."""
+    plugin = make(fhir_server)
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(deliver, plugin, number, reportId=f"report_{number // 2}") for number in range(16)]:
+            each.result()
+
+    assert fhir_server.count(*TYPES) == (8, 16)
+    assert len(fhir_server.front.asked("POST")) == 8
+    assert len(fhir_server.front.asked("GET", "metadata")) <= 8
+
+
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "search"])
+def test_an_ehr_that_lost_a_result_gets_it_again(make, fhir_server, patient, tmp_path, mode):
+    """It was restored from a backup. Without the memory of what was sent, what is missing is made."""
+    deliver(make(fhir_server, mode=mode))
+    fhir_server.begin_anew()
+    fhir_server.patient(GLYCANAGE, PATIENT)
+    forget(tmp_path)
+    deliver(make(fhir_server, mode=mode), 2)
+
+    assert fhir_server.count(*TYPES) == (1, 2)
+    assert fhir_server.every("DiagnosticReport")[0]["status"] == "final"
+
+
 # Corrections
 
 
