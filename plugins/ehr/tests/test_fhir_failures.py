@@ -193,11 +193,17 @@ def test_a_server_that_does_not_speak_r4_gets_nothing(make, front, version):
 
 def test_a_server_that_was_mended_is_asked_anew_what_it_can(make, front):
     """So that the destination goes on by itself."""
+    able = {"mode": "server", "interaction": [{"code": "transaction"}]}
+    able["resource"] = [{"type": each, "conditionalCreate": True} for each in ("Observation", "DiagnosticReport")]
+    statement = {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": [able]}
+    front.will(answers(404), answers(200, statement), answers(200, statement), path="metadata")
     plugin = make(front.url, mode="auto")
+    with pytest.raises(DestinationError, match="reading its metadata: HTTP 404"):
+        deliver(plugin)
     for _ in range(2):
-        with pytest.raises(DestinationError, match="reading its metadata: HTTP 404"):
+        with pytest.raises(DestinationError, match="writing the result: HTTP 404"):
             deliver(plugin)
-    assert len(front.asked("GET", "metadata")) == 2
+    assert len(front.asked("GET", "metadata")) == 3
 
 
 def test_a_long_run_leaves_nothing_behind(make, front, tmp_path):
