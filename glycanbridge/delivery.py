@@ -185,12 +185,20 @@ class Ended:
 _DELIVER = Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
 
 
-def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds_unknown: bool = False) -> Settlement:
+def settle(
+    outcome: Outcome,
+    wait_s: float | None,
+    *,
+    counts: bool = True,
+    holds_unknown: bool = False,
+    left_alone: bool = False,
+) -> Settlement:
     """The settlement of a running delivery whose attempt ended in `outcome`.
 
     `wait_s` is the schedule's wait before the next attempt, `None` when there is none left. A far side that asked for
     more time gets it, up to `LONGEST_RETRY_AFTER_S`. `counts`: see `Claim`. Where `holds_unknown`, an unknown outcome
-    waits for a person.
+    waits for a person. `left_alone`: a destination that takes nothing is left alone as a whole, so that none of its
+    deliveries need wait for longer than that.
     """
     if outcome.result is Result.DELIVERED:
         return _DELIVER
@@ -199,6 +207,10 @@ def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds
     if outcome.result is Result.PERMANENT or wait_s is None:
         return Settlement(state=TRANSITIONS[State.RUNNING, "give up"])
     asked_s = outcome.asked_s or 0.0
-    # One that waits for something of its own knows better than any schedule when to look again.
-    wait_s = asked_s if outcome.scope is Scope.DELIVERY else max(wait_s, asked_s)
+    if outcome.scope is Scope.DELIVERY:  # what it waits for has nothing to do with any schedule
+        wait_s = asked_s
+    elif outcome.scope is Scope.DESTINATION and left_alone:
+        wait_s = min(wait_s, asked_s)
+    else:
+        wait_s = max(wait_s, asked_s)
     return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=wait_s, counts=counts)
