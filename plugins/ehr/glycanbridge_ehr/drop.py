@@ -129,7 +129,7 @@ class DropWay:
 
 
 def json_of(report: Report, patient: Patient, sending: Sending, message: Message) -> bytes:
-    """The result as a JSON object. README.md has its fields; later versions may add some."""
+    """The result as a JSON object. README-hl7.md has its fields; later versions may add some."""
     told = {
         "version": 1,
         "control_id": message.control_id,

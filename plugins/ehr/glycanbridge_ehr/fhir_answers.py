@@ -38,7 +38,7 @@ _LONGEST_PLACES = 5
 _TOO_MANY_S = 60
 """Seconds to leave a server alone that has had too many requests and does not say for how long."""
 _LATER = {408, 425, 500, 502, 503, 504}
-_NOT_HERE = {404, 405, 406, 415}
+_NOT_HERE = {404, 405, 406, 415, 501}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from glycanbridge import PermanentError, TemporaryError
 from glycanbridge_ehr.fhir import Part, Resource
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_STANDING = {"final", "corrected", "amended", "appended", "current"}
-"""The states of a result that is to be read."""
+WITHDRAWN = {"entered-in-error", "cancelled", "superseded"}
+"""What people make of a result that is not to be read: no program undoes that."""
 _REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/.*)?", re.DOTALL)
 
 
@@ -54,16 +54,20 @@ def reference_in(location: str | None) -> str | None:
     return found[1] if found else None
 
 
+def patient_of(found: Resource) -> str | None:
+    """The reference to the patient of a result; `None` if it has none."""
+    return _reference(found.get("subject"))
+
+
 def same_patient(found: Resource, part: Part) -> bool:
     """Is what the EHR has about the patient whom we mean? Yes, if it does not say."""
-    subject, ours = _reference(found.get("subject")), part.resource["subject"]["reference"]
+    subject, ours = patient_of(found), part.resource["subject"]["reference"]
     return subject is None or "?" in ours or subject == reference_in(ours)
 
 
 def same_result(found: Resource, part: Part) -> bool:
     """Does what the EHR has say what we say?"""
-    told = _told(found) == _told(part.resource)
-    return told and found.get("status") in _STANDING
+    return _told(found) == _told(part.resource)
 
 
 def is_whole(found: Resource) -> bool:

@@ -26,8 +26,9 @@ _LARGEST_ANSWER_BYTES = 16 << 20
 _AGAIN_S = 5
 """Seconds to wait after a time-out: a quick try would not fit into the attempt."""
 _FHIR = "application/fhir+json"
-_STRICT = {"Prefer": "handling=strict"}
-"""Servers may ignore a parameter they do not know, and answer with everything they have: they are asked to say so."""
+_STRICT = {"Prefer": "handling=strict", "Cache-Control": "no-cache"}
+"""Servers may ignore a parameter they do not know, and answer with everything they have: they are asked to say so. And
+they may answer the same search from memory for a while: what was just written would not be there."""
 
 
 class Server(Protocol):
@@ -92,12 +93,13 @@ class FhirServer:
     ) -> Answer:
         """One request and its whole answer. Raises `TemporaryError` or `DestinationError` if there is none."""
         client = self._opened()
+        until_s = self._now_s() + self._settings.connect_timeout_s + self._settings.read_timeout_s
         url = f"{self._settings.url}/{path}" if path else self._settings.url
         try:
             with client.stream(method, url, content=content, headers=headers) as response:
                 return Answer(
                     status=response.status_code,
-                    body=self._whole(response),
+                    body=self._whole(response, until_s),
                     retry_after=response.headers.get("Retry-After"),
                     location=response.headers.get("Location"),
                 )
@@ -109,9 +111,8 @@ class FhirServer:
         except httpx2.HTTPError as error:  # an answer that cannot be unpacked
             raise TemporaryError(f"{self.name}: its answer cannot be read ({type(error).__name__})") from None
 
-    def _whole(self, response: httpx2.Response) -> bytes:
+    def _whole(self, response: httpx2.Response, until_s: float) -> bytes:
         """An answer's body. Time and size are limited for all of it: a byte now and then is no answer either."""
-        until_s = self._now_s() + self._settings.read_timeout_s
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk

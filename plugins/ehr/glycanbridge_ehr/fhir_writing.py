@@ -13,8 +13,17 @@ from glycanbridge import DestinationError, PermanentError, TemporaryError
 from glycanbridge_ehr import fhir_json
 from glycanbridge_ehr.fhir import Part, Resource, transaction, with_ids
 from glycanbridge_ehr.fhir_abilities import WRITTEN, Abilities, Mode, abilities_in
-from glycanbridge_ehr.fhir_answers import Answer, entries_of, failure, worst
-from glycanbridge_ehr.fhir_found import is_later, is_whole, reference_in, same_patient, same_result, the_one
+from glycanbridge_ehr.fhir_answers import Answer, entries_of, evidence, failure, worst
+from glycanbridge_ehr.fhir_found import (
+    WITHDRAWN,
+    is_later,
+    is_whole,
+    patient_of,
+    reference_in,
+    same_patient,
+    same_result,
+    the_one,
+)
 from glycanbridge_ehr.fhir_server import Server
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from glycanbridge_ehr.ways import PatientUnknown
@@ -74,6 +83,8 @@ class Writer:
 
     def _at_once(self, parts: Parts, *, corrected: bool) -> str:
         """All resources in one transaction."""
+        if corrected and self._settings.verify:
+            self._find(parts(True)[-1])  # a correction must not carry a result from one chart into another
         entries = self._transact(parts(corrected), update=corrected)
         if not corrected and any(each.status != 201 for each in entries) and self._is_another(parts(False)):
             if not self.abilities().conditional_update:
@@ -89,7 +100,7 @@ class Writer:
     def _transact(self, parts: list[Part], *, update: bool) -> list[Answer]:
         """The answers to a transaction's entries, all of which are good."""
         answer = self._server.send("POST", "", fhir_json.written(transaction(parts, update=update)))
-        if answer.status == 404 and self._settings.patient == "conditional":
+        if answer.status == 404 and self._settings.patient == "conditional" and evidence(answer.body):
             raise PatientUnknown("the EHR has no patient with this identifier")
         if answer.status == 403 and self._settings.mode == "auto":
             raise _NotAtOnce  # rights to write these types may not be rights to write Bundles
@@ -173,8 +184,12 @@ class Writer:
         found = the_one(answer.resource, part.type, system=part.system, value=part.value)
         if found is None:
             return None
-        if "?" in str((found.get("subject") or {}).get("reference")):
+        if "?" in (patient_of(found) or ""):
             raise DestinationError("the server keeps a conditional reference as it is; set patient to search")
+        if found.get("status") in WITHDRAWN:
+            raise PermanentError(
+                f"somebody has withdrawn the {part.type} in the EHR: a person must decide what is right"
+            )
         if not same_patient(found, part):
             raise PermanentError("the EHR has this result of another patient: a person must look at both")
         return found

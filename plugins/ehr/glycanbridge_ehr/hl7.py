@@ -1,19 +1,15 @@
-"""A report as an HL7 v2 message, ORU^R01: pure, and the same bytes for the same report.
-
-Nothing is ever altered: what the character set or the format cannot hold is refused. README.md has the mapping.
-"""
+"""A report as an HL7 v2 message, ORU^R01: pure, and the same bytes for the same report. README-hl7.md maps it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from unicodedata import category
 
 from glycanbridge import PermanentError
+from glycanbridge_ehr.hl7_segments import Components, Field, Segment, Writer
 from glycanbridge_ehr.patients import Patient
 from glycanbridge_ehr.reports import Report
 from glycanbridge_ehr.settings_hl7 import AGE_IN_YEARS, CodeName, Hl7Settings
@@ -21,29 +17,10 @@ from glycanbridge_ehr.ways import PatientUnknown, Sending
 
 LONGEST_CONTROL_ID = 20
 """Characters of MSH-10 in HL7 v2.5.1."""
-CODECS = {
-    "UNICODE UTF-8": "utf-8",
-    "8859/1": "latin-1",
-    "8859/2": "iso8859-2",
-    "8859/15": "iso8859-15",
-    "ASCII": "ascii",
-}
-"""Python's names of HL7's table 0211, as far as we write it."""
 SEXES = frozenset({"", "F", "M", "O", "U", "A", "N"})
 """HL7's table 0001."""
 
 _LOCAL = "99GLY"
-_ESCAPING = str.maketrans(
-    {
-        "\\": "\\E\\",
-        "|": "\\F\\",
-        "^": "\\S\\",
-        "&": "\\T\\",
-        "~": "\\R\\",
-        "\r": "\\X0D\\",
-        "\n": "\\X0A\\",
-    }
-)
 _YEARS = ("a", "year", "UCUM")
 _OUR_CODES: dict[CodeName, Components] = {
     "glycanage-report": ("glycanage-report", "GlycanAge report", _LOCAL),
@@ -51,19 +28,6 @@ _OUR_CODES: dict[CodeName, Components] = {
     "chronological-age": (AGE_IN_YEARS, "Age", "LN", "chronological-age", "Chronological age", _LOCAL),
     "kit-code": ("kit-code", "Kit code", _LOCAL),
 }
-
-Components = tuple[str | tuple[str, ...], ...]
-"""What `^` parts; one of them may be a tuple itself: what `&` parts."""
-Field = str | Components | list[Components]
-"""A text, or its components, or repetitions of such: what `~` parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One line of a message: what stands in which of its fields."""
-
-    name: str
-    fields: Mapping[int, Field]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +40,13 @@ class Message:
 
 def control_id(report: Report, patient: Patient, sending: Sending) -> str:
     """MSH-10: the same in every attempt, on every machine, and another for another destination, patient or result."""
-    told = [sending.destination, report.report_id, report.digest, patient.ehr_id, sending.revision]
+    return short_name(sending.destination, report.report_id, report.digest, patient.ehr_id, sending.revision)
+
+
+def short_name(*told: str | int) -> str:
+    """A name of 20 characters for whatever is told, another for anything else: `G` and 95 bits of a SHA-256."""
     digest = hashlib.sha256(json.dumps(told).encode()).digest()
-    return ("G" + base64.b32encode(digest).decode())[:LONGEST_CONTROL_ID]
+    return ("G" + base64.b32encode(digest[:15]).decode())[:LONGEST_CONTROL_ID]
 
 
 def oru_r01(
@@ -97,7 +65,8 @@ def oru_r01(
         Segment("NTE", {1: "1", 2: "L", 3: f"GlycanAge report {report.report_id}"}),
         *_observations(report, sending, settings),
     ]
-    return Message(control_id=name, data=_Writer(settings).bytes_of(segments))
+    writer = Writer(character_set=settings.character_set, longest=settings.longest)
+    return Message(control_id=name, data=writer.bytes_of(segments))
 
 
 def _msh(report: Report, name: str, settings: Hl7Settings, *, ask_commit: bool) -> Segment:
@@ -211,7 +180,7 @@ def _name(patient: Patient, settings: Hl7Settings) -> Components:
     if patient.family:
         return (patient.family, patient.given, "", "", "", "", "L")
     if settings.unknown_names:
-        return ("", "", "", "", "", "", "U")
+        return ("", patient.given, "", "", "", "", "U")
     raise PatientUnknown("the patients file has no family name for this patient, and HL7 v2 asks for one (PID-5)")
 
 
@@ -241,48 +210,3 @@ def _time(moment: datetime, settings: Hl7Settings) -> str:
     at = moment.astimezone(UTC)
     fraction = f".{at.microsecond // 1000:03}" if settings.time_precision == "millisecond" else ""
     return f"{at.year:04}{at:%m%d%H%M%S}{fraction}+0000"
-
-
-class _Writer:
-    """Puts segments into bytes, or refuses to."""
-
-    def __init__(self, settings: Hl7Settings) -> None:
-        self._character_set = settings.character_set
-        self._codec = CODECS[settings.character_set]
-        self._longest = settings.longest
-
-    def bytes_of(self, segments: list[Segment]) -> bytes:
-        return "".join(f"{self._line(each)}\r" for each in segments).encode(self._codec)
-
-    def _line(self, segment: Segment) -> str:
-        texts = {number: self._field(f"{segment.name}-{number}", field) for number, field in segment.fields.items()}
-        if segment.name == "MSH":  # where the separators name themselves: the first of them is MSH-1
-            texts[2] = "^~\\&"
-        first = 2 if segment.name == "MSH" else 1
-        last = max(number for number, text in texts.items() if text)
-        return "|".join([segment.name, *(texts.get(number, "") for number in range(first, last + 1))])
-
-    def _field(self, place: str, field: Field) -> str:
-        repetitions = field if isinstance(field, list) else [field]
-        return "~".join(self._components(place, each if isinstance(each, tuple) else (each,)) for each in repetitions)
-
-    def _components(self, place: str, components: Components) -> str:
-        texts = []
-        for number, each in enumerate(components, 1):
-            parts = each if isinstance(each, tuple) else (each,)
-            texts.append("&".join(self._text(f"{place}.{number}", part) for part in parts))
-        return "^".join(texts).rstrip("^")
-
-    def _text(self, place: str, text: str) -> str:
-        if len(text) > self._longest.get(place, len(text)):
-            raise PermanentError(f"{place} has more characters than settings.longest allows; it is not cut off")
-        if text == '""':
-            raise PermanentError(f'{place} is "", which means "delete this" in HL7 v2; it is not sent')
-        if any(category(each) == "Cc" for each in text if each not in "\r\n"):
-            raise PermanentError(f"{place} holds a control character, which no HL7 v2 message may; it is not sent")
-        try:
-            text.encode(self._codec)
-        except UnicodeEncodeError:
-            told = f"{place} cannot be written in {self._character_set}; set character_set to one that has its letters"
-            raise PermanentError(told) from None
-        return text.translate(_ESCAPING)

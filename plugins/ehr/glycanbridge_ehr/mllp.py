@@ -175,7 +175,9 @@ class MllpClient:
             raise TemporaryError(told, retry_after_s=_AGAIN_S) from None
         except OSError as error:
             told = f"{self._where}: {error.strerror or type(error).__name__}; nothing was sent"
-            raise TemporaryError(told) from None
+            # Only a refusal comes at once: three quick tries of a name server that is away would outlast the attempt.
+            again_s = None if isinstance(error, ConnectionRefusedError) else _AGAIN_S
+            raise TemporaryError(told, retry_after_s=again_s) from None
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -29,25 +29,30 @@ _AGE_OF_A_PERSON = {"30525-0", "29553-5", "21611-9", "21612-7"}
 
 def _system(uri: str) -> str:
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9/:._~#-]+", uri) is None:
-        raise ValueError(
-            "expected a URI such as urn:oid:2.16.840.1 or https://clinic.example/sid, without ?, &, | or ,"
-        )
+        raise ValueError("expected a URI such as urn:oid:2.16.840.1, without ?, &, | or ,")
     return uri
 
 
 def _base(uri: str) -> str:
     if "://" not in uri:
-        raise ValueError("expected an address such as https://results.clinic.example")
+        raise ValueError("expected an https: address such as that of your clinic")
     return _system(uri.rstrip("/"))
 
 
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
-        raise ValueError("expected an address such as https://ehr.clinic.example/fhir")
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.port == 0:
+        raise ValueError("expected an https: address such as the vendor names, ending in /fhir or the like")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("expected an address without a user, a ? and a #; a password belongs into auth")
     return url.rstrip("/")
+
+
+def _proxy(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("expected an address such as http://proxy.clinic.example:3128")
+    return url
 
 
 def _token(token: SecretStr) -> SecretStr:
@@ -143,7 +148,7 @@ class FhirSettings(BaseModel):
     model_config = _STRICT
 
     url: Annotated[str, AfterValidator(_base_url)]
-    """The server's base URL, such as `https://ehr.clinic.example/fhir`."""
+    """The server's base URL, such as the vendor names."""
     unencrypted: bool = False
     """Allow an `http:` address that is not this machine's own: results then cross the network readably."""
     auth: AuthSettings | None = None
@@ -184,7 +189,7 @@ class FhirSettings(BaseModel):
     """A PEM file with that certificate's key, where it is a file of its own."""
     key_password: SecretStr | None = None
     """The password of that key, if it has one."""
-    proxy: SecretStr | None = None
+    proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = None
     """An HTTP proxy, such as `http://user:password@proxy.clinic.example:3128`. The environment's are not used."""
 
     @model_validator(mode="after")

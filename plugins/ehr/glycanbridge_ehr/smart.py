@@ -174,9 +174,11 @@ def _unreached(error: Exception, *, at: str) -> DestinationError | TemporaryErro
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return DestinationError(f"{at}: its certificate is not trusted ({cause.verify_message})")
+        return DestinationError(f"{at}: its certificate is not trusted ({cause.verify_message}); see ca_file")
     if cause is not None and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
-        return DestinationError(f"{at}: no TLS with it ({cause.reason})")
+        return DestinationError(f"{at}: no TLS with it ({cause.reason}); see token_url")
+    if isinstance(error, httpx2.ProxyError):
+        return DestinationError(f"{at}: the proxy does not let the bridge through; see proxy")
     return TemporaryError(f"{at}: not reached, or no whole answer ({type(error).__name__})", retry_after_s=AGAIN_S)
 
 

@@ -6,6 +6,7 @@ person looks.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from glycanbridge import DestinationError
@@ -22,13 +23,13 @@ class Unsettled:
         file = self._directory / control_id
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.touch(mode=0o600, exist_ok=False)
-        except FileExistsError:
-            return True
+            left_before = file.exists()
+            file.touch(mode=0o600)
         except OSError as error:
             raise DestinationError(f"{file}: {error.strerror}; see that the bridge can write there") from None
-        return False
+        return left_before
 
     def settle(self, control_id: str) -> None:
         """Its receiver has taken or refused it."""
-        (self._directory / control_id).unlink(missing_ok=True)
+        with suppress(OSError):  # it is settled whether or not this can be written down
+            (self._directory / control_id).unlink()

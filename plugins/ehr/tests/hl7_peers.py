@@ -8,22 +8,20 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
+from ehr_plugin import PATIENT, PRACTICE, Clock
 from glycanbridge_ehr import Ehr, EhrSettings
 from hl7.mllp import start_hl7_server
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.core import Message
 from hl7apy.mllp import AbstractHandler, MLLPServer
 from hl7apy.parser import parse_message
-from serving import delivery, sample
 
-from glycanbridge.events import parse
-
-PATIENTS = "patient_id,ehr_id,family,given,birth_date,sex\npatient_123,0042,Söhne,Zoë,1981-04-12,F\n"
+PATIENTS = f"patient_id,ehr_id,family,given,birth_date,sex\n{PATIENT},0042,Söhne,Zoë,1981-04-12,F\n"
 START, END = b"\x0b", b"\x1c\x0d"
 
 
@@ -100,23 +98,22 @@ class Peer:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            self.threads.append(threading.Thread(target=self._serve, args=[connection]))
+            connection.settimeout(30)
+            self.wires.append(Wire(connection, len(self.wires) + 1, self))
+            self.threads.append(threading.Thread(target=self._serve, args=[self.wires[-1]]))
             self.threads[-1].start()
 
-    def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(30)
+    def _serve(self, wire: Wire) -> None:
         try:
             if self.tls:
-                connection = self.tls.wrap_socket(connection, server_side=True)
-            wire = Wire(connection, len(self.wires) + 1, self)
-            self.wires.append(wire)
+                wire.socket = self.tls.wrap_socket(wire.socket, server_side=True)
             self.behave(wire)
         except OSError:
             pass  # the sender went away, which is its right
         except BaseException as fault:
             self.faults.append(fault)
         finally:
-            connection.close()
+            wire.socket.close()
 
     def close(self) -> None:
         with suppress(OSError):
@@ -257,29 +254,16 @@ def hl7_settings(folder: Path, **way: object) -> EhrSettings:
     patients = folder / "patients.csv"
     if not patients.exists():
         patients.write_text(PATIENTS, encoding="utf-8")
-    told = {"practices": ["practice_67890"], "state": str(folder / "state"), "patients": str(patients)}
+    told = {"practices": [PRACTICE], "state": str(folder / "state"), "patients": str(patients)}
     return EhrSettings.model_validate(told | way)
 
 
 @contextmanager
-def sender(port: int, folder: Path, **mllp: object) -> Iterator[Ehr]:
+def sender(port: int, folder: Path, *, clock: Clock | None = None, **mllp: object) -> Iterator[Ehr]:
     """The plugin for a receiver on 127.0.0.1, without TLS unless it is told to; closed afterwards."""
     told = {"host": "127.0.0.1", "port": port, "tls": False, "ack_timeout_s": 10} | mllp
-    plugin = Ehr(hl7_settings(folder, mllp=told))
+    plugin = Ehr(hl7_settings(folder, mllp=told), clock=clock or Clock())
     try:
         yield plugin
     finally:
         plugin.close()
-
-
-def told(event_type: str = "report-ready", number: int = 1, *, attempt: int = 1, **data: object):
-    """The vendor's sample with other data (in the vendor's words), as a hook gets it: the event and its delivery."""
-    body = sample(event_type, data=data)
-    given = delivery(body, event_id=f"event{number}", event_type=event_type, attempt=attempt)
-    return parse(body), replace(given, received_at=datetime.now(UTC))
-
-
-def deliver(plugin: Ehr, number: int = 1, *, attempt: int = 1, **data: object) -> str:
-    """Hand a report to the plugin; the receipt."""
-    event, delivery = told(number=number, attempt=attempt, **data)
-    return plugin.on_report_ready(event=event, delivery=delivery)

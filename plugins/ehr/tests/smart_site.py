@@ -127,9 +127,9 @@ def settings_of(folder: Path, private=KEYS["ES384"], **more) -> SmartSettings:
 
 
 @contextmanager
-def lane(settings: SmartSettings, *, fhir_url: str, state: Path, verify=True, **more):
+def lane(settings: SmartSettings, *, fhir_url: str, state: Path, verify=True, proxy=None, **more):
     """A client as a lane has it, and its `auth`."""
     headers = {"Accept": "application/fhir+json"}
-    with httpx2.Client(timeout=30, trust_env=False, headers=headers, verify=verify) as client:
+    with httpx2.Client(timeout=30, trust_env=False, headers=headers, verify=verify, proxy=proxy) as client:
         client.auth = SmartAuth(settings, fhir_url=fhir_url, state=state, client=client, **more)
         yield client

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ehr_plugin import Clock, deliver
 from glycanbridge_ehr import Ehr
 from glycanbridge_ehr.settings_hl7 import DropSettings
-from hl7_peers import PATIENTS, control_id_of, deliver, hl7_settings
+from hl7_peers import PATIENTS, control_id_of, hl7_settings
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
 from pydantic import ValidationError
@@ -23,7 +24,7 @@ from glycanbridge import DestinationError, NotYetError, PermanentError, Temporar
 def dropper(folder, **drop):
     """The plugin for the folder `results`, which is there."""
     (folder / "results").mkdir(exist_ok=True)
-    plugin = Ehr(hl7_settings(folder, drop={"directory": str(folder / "results")} | drop))
+    plugin = Ehr(hl7_settings(folder, drop={"directory": str(folder / "results")} | drop), clock=Clock())
     try:
         yield plugin
     finally:

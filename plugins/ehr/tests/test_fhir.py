@@ -162,6 +162,38 @@ def test_a_report_that_changes_its_patient_is_for_people(make, fhir_server, pati
     assert {each["subject"]["reference"] for each in observations(fhir_server)} == {f"Patient/{patient['id']}"}
 
 
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "search"])
+@pytest.mark.parametrize("age", ["45.2", "44.1"])
+def test_what_somebody_has_withdrawn_in_the_ehr_stays_withdrawn(fhir_server, patient, tmp_path, mode, age):
+    """A repeat or a correction would put a result back into the chart that a person has taken out."""
+    with ehr(fhir_server.url, tmp_path, mode=mode) as plugin:
+        deliver(plugin)
+        for each in [*fhir_server.every("Observation"), *fhir_server.every("DiagnosticReport")]:
+            withdrawn = each | {"status": "entered-in-error"}
+            fhir_server._told("PUT", f"{each['resourceType']}/{each['id']}", json=withdrawn)
+        if age == "45.2":
+            forget(tmp_path)
+        with pytest.raises(PermanentError, match="somebody has withdrawn"):
+            deliver(plugin, 2, glycanAge=age)
+
+    assert {each["status"] for each in observations(fhir_server)} == {"entered-in-error"}
+
+
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "search"])
+def test_a_correction_carries_no_result_from_one_chart_into_another(make, fhir_server, patient, tmp_path, mode):
+    """The same id of GlycanAge's, and meanwhile another patient of the EHR's has it: a person must look."""
+    other = fhir_server.patient("urn:others", "x")
+    file = tmp_path / "patients.csv"
+    plugin = make(fhir_server, mode=mode, patient="map", patients=file)
+    file.write_text(f"patient_id,ehr_id\n{PATIENT},{patient['id']}\n")
+    deliver(plugin)
+    file.write_text(f"patient_id,ehr_id,note\n{PATIENT},{other['id']},\n")
+    with pytest.raises(PermanentError, match="of another patient"):
+        deliver(plugin, 2, glycanAge="44.1")
+
+    assert {each["subject"]["reference"] for each in observations(fhir_server)} == {f"Patient/{patient['id']}"}
+
+
 def test_a_server_without_conditional_updates_is_corrected_by_id(make, fhir_server, patient):
     """It can do transactions, and says that it cannot put by identifier."""
     fhir_server.front.will(changed_statement(conditionalUpdate=False), times=None, path="metadata")

@@ -89,6 +89,7 @@ def test_a_search_asks_to_be_refused_if_it_is_not_understood(make, fhir_server):
 
     (asked,) = fhir_server.front.asked("GET", "/Patient?")
     assert asked.headers["prefer"] == "handling=strict"
+    assert asked.headers["cache-control"] == "no-cache"
     assert f"identifier={GLYCANAGE.replace(':', '%3A')}%7C{PATIENT}&" in asked.path
 
 
@@ -160,6 +161,13 @@ def test_a_conditional_reference_to_nobody_waits_and_to_several_is_for_people(ma
         sekmet.patient(GLYCANAGE, PATIENT)
     with pytest.raises(PermanentError, match="HTTP 412"):
         deliver(plugin)
+
+
+def test_a_wrong_address_is_not_taken_for_an_unknown_patient(make, sekmet):
+    """Both are a 404; the server of the right one says why."""
+    sekmet.front.will(answers(404, "<html>Not here</html>"), method="POST")
+    with pytest.raises(DestinationError, match="see that url is the base"):
+        deliver(make(sekmet, patient="conditional", mode="transaction"))
 
 
 def test_a_server_that_keeps_conditional_references_as_they_are_is_told_of(make, medplum):

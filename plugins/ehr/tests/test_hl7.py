@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import hl7
 import pytest
-from glycanbridge_ehr.hl7 import CODECS, LONGEST_CONTROL_ID, control_id, oru_r01
+from glycanbridge_ehr.hl7 import LONGEST_CONTROL_ID, control_id, oru_r01, short_name
+from glycanbridge_ehr.hl7_segments import CODECS
 from glycanbridge_ehr.patients import Patient
 from glycanbridge_ehr.reports import Report
 from glycanbridge_ehr.settings_hl7 import Hl7Settings
@@ -217,6 +218,8 @@ def test_a_patient_without_a_name_waits_unless_the_site_takes_unknown_ones():
     with pytest.raises(PatientUnknown, match="no family name"):
         message(patient=nameless)
     assert fields(message(patient=nameless, settings={"unknown_names": True}))["PID"][5] == "^^^^^^U"
+    half = dataclasses.replace(nameless, given="Zoë")
+    assert fields(message(patient=half, settings={"unknown_names": True}))["PID"][5] == "^Zoë^^^^^U"
 
 
 @pytest.mark.parametrize(
@@ -351,8 +354,8 @@ def test_a_control_id_is_short_and_tells_destinations_results_patients_and_corre
 
 def test_a_million_reports_have_a_million_control_ids():
     """Two alike, and a receiver would take the second for a repeat of the first."""
-    each = {name: getattr(REPORT, name) for name in Report.__slots__}
-    ids = {control_id(Report(**(each | {"report_id": f"r{number}"})), PATIENT, FIRST) for number in range(1_000_000)}
+    assert control_id(REPORT, PATIENT, FIRST) == short_name("ehr", "report_78901", REPORT.digest, "0042", 0)
+    ids = {short_name("ehr", f"report_{number}", REPORT.digest, "0042", 0) for number in range(1_000_000)}
     assert len(ids) == 1_000_000
 
 

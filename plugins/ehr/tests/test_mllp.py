@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from datetime import timedelta
 
 import hl7_peers
 import pytest
+from ehr_plugin import Clock, deliver, told
 from glycanbridge_ehr.hl7 import Message
 from glycanbridge_ehr.hl7_acks import CONDITIONS
 from glycanbridge_ehr.mllp import LARGEST_ANSWER_BYTES, MllpClient
@@ -20,14 +22,12 @@ from hl7_peers import (
     ack,
     acknowledge,
     control_id_of,
-    deliver,
     hl7_settings,
     hl7apy_receiver,
     nobody,
     peer,
     python_hl7_receiver,
     sender,
-    told,
 )
 from pydantic import ValidationError
 from serving import until
@@ -309,22 +309,22 @@ def test_a_late_acknowledgement_never_credits_the_next_message(tmp_path):
 
 def test_an_acknowledgement_that_came_while_nobody_waited_ends_the_connection(tmp_path):
     """It is seen before the next message leaves."""
-    came = threading.Event()
+    first_is_done = threading.Event()
 
     def unasked(wire):
         message = wire.message()
         wire.send(ack(message))
         if wire.number == 1:
+            assert first_is_done.wait(20)
             wire.send(ack(message))
-            came.set()
         assert wire.closed()
 
     with peer(unasked) as receiver, sender(receiver.port, tmp_path) as plugin:
         deliver(plugin)
-        assert came.wait(20)
         kept = plugin._way._client._connection
-        if kept is not None:  # else both came in one read, which is the other test's case
-            until(lambda: kept.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        first_is_done.set()
+        kept.settimeout(20)
+        assert kept.recv(1, socket.MSG_PEEK)
         deliver(plugin, 2, reportId="r2")
     assert [wire.number for wire in receiver.wires] == [1, 2]
 
@@ -358,6 +358,33 @@ def test_an_answer_that_is_none_is_temporary_and_ends_the_connection(tmp_path, a
         assert raised.value.retry_after_s == 5
         deliver(plugin, attempt=2)
     assert receiver.messages[0] == receiver.messages[1]
+
+
+def test_half_an_answer_is_temporary(tmp_path):
+    """The receiver broke off in its midst: nobody knows."""
+
+    def half(wire):
+        message = wire.message()
+        wire.send(ack(message)[:40])
+
+    with (
+        peer(half) as receiver,
+        sender(receiver.port, tmp_path) as plugin,
+        pytest.raises(TemporaryError, match="something else") as raised,
+    ):
+        deliver(plugin)
+    assert raised.value.retry_after_s == 5
+    assert len(receiver.messages) == 1
+
+
+def test_a_state_directory_that_cannot_be_written_to_sends_nothing(tmp_path):
+    """What leaves is noted first; a person's to mend."""
+    with peer() as receiver, sender(receiver.port, tmp_path) as plugin:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "unsettled").write_text("no directory")
+        with pytest.raises(DestinationError, match=r"unsettled.*: File exists; see that the bridge can write there"):
+            deliver(plugin)
+    assert receiver.messages == []
 
 
 def test_an_answer_without_end_is_read_to_a_bound(tmp_path):
@@ -481,13 +508,14 @@ def test_nobody_listening_is_temporary_and_sends_nothing(tmp_path):
     assert not (tmp_path / "state" / "unsettled").exists()
 
 
-def test_a_name_that_is_not_known_is_temporary(tmp_path):
-    """Their name server, or ours."""
+def test_a_name_that_is_not_known_is_temporary_and_not_asked_for_again_at_once(tmp_path):
+    """Their name server, or ours: three quick tries of one that is slow would outlast the attempt."""
     with (
         sender(1, tmp_path, host="receiver.invalid") as plugin,
-        pytest.raises(TemporaryError, match="nothing was sent"),
+        pytest.raises(TemporaryError, match="nothing was sent") as raised,
     ):
         deliver(plugin)
+    assert raised.value.retry_after_s == 5
 
 
 def test_a_receiver_that_does_not_take_the_connection_in_time_is_temporary():
@@ -716,21 +744,21 @@ def test_a_handshake_that_hangs_is_temporary(certificates):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(TemporaryError, match="in the TLS handshake; nothing was sent") as raised:
-            over_tls(port, certificates, connect_timeout_s=0.2).exchange(sent(), leaving=nothing)
+            over_tls(port, certificates, connect_timeout_s=0.5).exchange(sent(), leaving=nothing)
         assert raised.value.retry_after_s == 5
 
 
-@pytest.mark.parametrize("broken", ["ca_file", "certificate_file", "key_file", "key_password"])
+@pytest.mark.parametrize("broken", ["ca_file", "certificate_file", "key_file", "key_password", "no key_password"])
 def test_a_file_of_ours_that_cannot_be_used_stops_the_destination_and_is_named(tmp_path, certificates, broken):
     """Expired, renewed, moved, unreadable: a person's to mend. No password is asked for at a terminal, or told."""
     settings = {"ca_file": str(certificates.ca_file), **certificates.own()}
-    if broken == "key_password":
+    if "key_password" in broken:
         locked = tmp_path / "locked.key"
         _lock(settings["key_file"], locked, b"right")
-        settings |= {"key_file": str(locked), "key_password": "wrong-needle"}
+        settings |= {"key_file": str(locked)} | ({} if "no" in broken else {"key_password": "wrong-needle"})
     else:
         settings[broken] = str(tmp_path / "missing.pem")
-    with pytest.raises(DestinationError, match="key_file" if broken == "key_password" else broken) as raised:
+    with pytest.raises(DestinationError, match="key_file" if "password" in broken else broken) as raised:
         client(1, tls=True, **settings).exchange(sent(), leaving=nothing)
     assert "needle" not in str(raised.value)
 
@@ -831,6 +859,20 @@ def test_a_patient_who_is_not_in_the_file_waits(tmp_path):
         assert receiver.messages == []
         (tmp_path / "patients.csv").write_text(hl7_peers.PATIENTS, encoding="utf-8")
         assert deliver(plugin, attempt=2).endswith(": AA")
+
+
+def test_a_patient_who_never_comes_ends_as_a_dead_letter(tmp_path):
+    """After `patient_wait_days`, and not before."""
+    clock = Clock()
+    (tmp_path / "patients.csv").write_text("patient_id,ehr_id,family\n", encoding="utf-8")
+    with peer() as receiver, sender(receiver.port, tmp_path, clock=clock) as plugin:
+        clock.now += timedelta(days=14, seconds=-1)
+        with pytest.raises(NotYetError):
+            deliver(plugin)
+        clock.now += timedelta(seconds=1)
+        with pytest.raises(PermanentError, match="no row for this patient; it waited for 14 days"):
+            deliver(plugin)
+    assert receiver.messages == []
 
 
 def test_neither_fhirs_http_client_nor_its_tokens_are_loaded(tmp_path):

@@ -374,18 +374,19 @@ def test_a_clock_that_is_wrong_is_told(site, open_lane):
 
 def test_an_endpoint_that_does_not_answer_is_left_in_time(site, open_lane):
     """Within what an attempt has; and no quick try comes after it."""
-    go = threading.Event()
-    client = open_lane(timeout_s=0.2)
-    limits = []
-    client.event_hooks["request"] = [lambda request: limits.append(request.extensions["timeout"])]
-    for path, who in ((DISCOVERY, "SMART configuration of"), ("/token", "token endpoint")):
+    go, limits = threading.Event(), []
+    for path, who, more in (
+        (DISCOVERY, "SMART configuration of", {}),
+        ("/token", "token endpoint", {"token_url": site.token_url}),
+    ):
+        client = open_lane(timeout_s=0.5, **more)
+        client.event_hooks["request"] = [lambda request: limits.append(request.extensions["timeout"])]
         site.front.will(held(go), path=path)
         with pytest.raises(TemporaryError, match=rf"{who} .*: .*\(ReadTimeout\)") as told:
             get(client, site)
         assert told.value.retry_after_s == 5
     go.set()
-    assert [each["read"] for each in limits] == [0.2, 0.2, 0.2]
-    assert [each["connect"] for each in limits] == [0.1, 0.1, 0.1]
+    assert [(each["connect"], each["read"]) for each in limits] == [(0.25, 0.5)] * 2
     with pytest.raises(TemporaryError, match="no time is left"):
         client.auth._endpoint.fetch(client.auth._steady())
 
@@ -434,9 +435,20 @@ def test_a_certificate_that_is_not_trusted_stops_the_destination(state, tmp_path
         site.front.close()
 
 
+def test_a_proxy_that_refuses_stops_the_destination(site, state, tmp_path):
+    """Somebody must give the bridge its leave."""
+    settings = settings_of(tmp_path, token_url=site.token_url.replace("http:", "https:"))
+    with (
+        lane(settings, fhir_url=site.fhir_url, state=state, proxy=site.front.url) as client,
+        pytest.raises(DestinationError, match="the proxy does not let the bridge through; see proxy"),
+    ):
+        get(client, site)
+
+
 def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lane):
     """Nothing is wrong with its certificate: it was restarted, say."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        here = f"127.0.0.1:{listening.getsockname()[1]}"
 
         def hang_up():
             connection, _ = listening.accept()
@@ -446,7 +458,7 @@ def test_an_endpoint_that_goes_away_while_tls_begins_is_temporary(site, open_lan
         hanging_up = threading.Thread(target=hang_up)
         hanging_up.start()
         with pytest.raises(TemporaryError, match="not reached, or no whole answer"):
-            get(open_lane(token_url=f"https://127.0.0.1:{listening.getsockname()[1]}/token"), site)
+            get(open_lane(token_url=f"https://{here}/token"), site)
         hanging_up.join()
 
 
@@ -458,8 +470,9 @@ def test_an_endpoint_that_speaks_no_tls_stops_the_destination(site, open_lane):
 
 def test_lanes_that_wait_too_long_for_another_try_later(site, open_lane, state):
     """A lane that hangs holds up the others for a while, never for ever."""
-    client = open_lane(timeout_s=0.1)
+    client = open_lane()
     get(client, site)
+    client.auth._token._wait_s = 0.1
     (kept,) = state.glob("token-*.json")
     kept.unlink()
     site.revoke()

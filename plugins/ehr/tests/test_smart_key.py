@@ -1,8 +1,12 @@
 """The key that the bridge signs with, and the settings that name it: every mistake is told with its place."""
 
 import json
+import os
+import re
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import jwt
 import pytest
@@ -150,3 +154,21 @@ def test_the_public_half_is_printed_as_an_ehr_wants_it(tmp_path, sekmet):
     assert printed(tmp_path / "none.pem")[0] == 1
     assert "No such file" in printed(tmp_path / "none.pem")[2]
     assert printed()[0] == 2
+
+
+def test_registering_works_as_it_is_written(tmp_path, sekmet):
+    """The page's two commands, in an empty folder; a real server takes what comes of them."""
+    page = (Path(__file__).parents[1] / "README-smart.md").read_text()
+    make, show = re.findall(r"```\n(.*?)\n```", page, re.DOTALL)
+    (tmp_path / "var").mkdir()
+    environ = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    run = {"shell": True, "cwd": tmp_path, "env": environ, "capture_output": True}
+    subprocess.run(make, check=True, **run)
+    jwks = json.loads(subprocess.run(show, check=True, **run).stdout)
+    settings = settings_of(tmp_path, key_file=tmp_path / "var" / "ehr-key.pem")
+    registered = {"client_id": settings.client_id, "jwks": jwks, "scopes": settings.scope}
+    sekmet.let_in("smart", smart_clients=[registered])
+
+    assert stat.S_IMODE(settings.key_file.stat().st_mode) == 0o600
+    with lane(settings, fhir_url=sekmet.url, state=tmp_path / "state") as client:
+        assert jwks["keys"][0]["kid"] in client.auth.check()
