@@ -16,6 +16,7 @@ from pathlib import Path
 
 from glycanbridge import DestinationError, TemporaryError
 from glycanbridge_ehr.hl7 import Message, oru_r01
+from glycanbridge_ehr.hl7_trail import Trail
 from glycanbridge_ehr.patients import Patient, PatientFile
 from glycanbridge_ehr.reports import Report
 from glycanbridge_ehr.settings_hl7 import DropSettings
@@ -28,9 +29,10 @@ _OCCUPIED_S = 60
 class DropWay:
     """A folder that an interface engine empties."""
 
-    def __init__(self, settings: DropSettings, *, patients: Path) -> None:
+    def __init__(self, settings: DropSettings, *, patients: Path, state: Path) -> None:
         self._settings = settings
         self._patients = PatientFile(patients)
+        self._trail = Trail(state)
 
     def send(self, report: Report, sending: Sending) -> str:
         """Put a result there, a file for each format; their names."""
@@ -38,6 +40,7 @@ class DropWay:
         if patient is None:
             raise PatientUnknown("the patients file has no row for this patient")
         message = oru_r01(report, patient, sending, self._settings)
+        self._trail.stays_in_its_chart(report, patient, sending)
         at = report.created_on.astimezone(UTC)
         stem = f"{at.year:04}{at:%m%dT%H%M%S}-{message.control_id}"
         contents = {
@@ -50,6 +53,7 @@ class DropWay:
             self._publish(files)
         except OSError as error:
             raise self._unusable(error) from None
+        self._trail.keep_chart(report, patient, sending)
         return ", ".join(files)
 
     def check(self) -> str:

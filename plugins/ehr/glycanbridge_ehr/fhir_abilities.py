@@ -20,6 +20,8 @@ class Abilities:
     transaction: bool
     conditional_create: bool
     conditional_update: bool
+    refused: tuple[str, ...] = ()
+    """What we write, and the server says that it takes none of."""
 
     @property
     def mode(self) -> Mode:
@@ -44,7 +46,12 @@ def abilities_in(statement: dict[str, Any], *, types: Sequence[str]) -> Abilitie
         transaction="transaction" in interactions,
         conditional_create=all(each.get("conditionalCreate") is True for each in ours),
         conditional_update=all(each.get("conditionalUpdate") is True for each in ours),
+        refused=tuple(name for name, each in zip(types, ours, strict=True) if not _takes_new(each)),
     )
+
+
+def _takes_new(resource: dict[str, Any]) -> bool:
+    return "create" in {each.get("code") for each in _dicts(resource.get("interaction"))}
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

@@ -52,20 +52,15 @@ class FhirWay:
         able, settings = self._writer.ask(), self._settings
         let_in = self._server.check_in()
         mode = able.mode if settings.mode == "auto" else settings.mode
-        type_, system = "Patient", settings.patient_system
-        if settings.patient == "map":
-            type_, system = WRITTEN[settings.send_as][-1], settings.system(settings.send_as)
-        answer = self._server.search(type_, f"identifier={system}|{_NOBODY}")
-        if not answer.ok:
-            raise failure(answer, doing=f"looking for a {type_} that is not there")
-        if matches(answer.resource, type_):
-            raise DestinationError(f"the server does not search by identifier: it found a {type_} that is not there")
         if settings.patient == "conditional" and mode != "transaction":
             raise DestinationError(
                 "patient: conditional needs transactions, which the server cannot do; set it to search"
             )
+        self._look_for_nothing()
         known = f", {self._file.count()} in the file" if settings.patient == "map" and self._file else ""
-        return f"{self._server.name}: FHIR R4, results by mode {mode}, patients by {settings.patient}{known}{let_in}"
+        but = f"; but it says that it takes no new {' and no new '.join(able.refused)}" if able.refused else ""
+        how = f"results by mode {mode}, patients by {settings.patient}{known}"
+        return f"{self._server.name}: FHIR R4, {how}{but}{let_in}"
 
     def tells(self) -> str:
         """What leaves, and where to."""
@@ -75,6 +70,17 @@ class FhirWay:
     def close(self) -> None:
         """Let go of connections. May be called twice."""
         self._server.close()
+
+    def _look_for_nothing(self) -> None:
+        """See that the server lets us search, and that it finds nothing where nothing is."""
+        type_, system = "Patient", self._settings.patient_system
+        if self._settings.patient == "map":
+            type_, system = WRITTEN[self._settings.send_as][-1], self._settings.system(self._settings.send_as)
+        answer = self._server.search(type_, f"identifier={system}|{_NOBODY}")
+        if not answer.ok:
+            raise failure(answer, doing=f"looking for a {type_} that is not there")
+        if matches(answer.resource, type_):
+            raise DestinationError(f"the server does not search by identifier: it found a {type_} that is not there")
 
     def _finder(self) -> Finder:
         system = str(self._settings.patient_system)

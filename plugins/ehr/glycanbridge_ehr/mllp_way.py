@@ -7,11 +7,11 @@ from pathlib import Path
 from glycanbridge import PermanentError
 from glycanbridge_ehr.hl7 import oru_r01
 from glycanbridge_ehr.hl7_acks import judged
+from glycanbridge_ehr.hl7_trail import Trail
 from glycanbridge_ehr.mllp import MllpClient
 from glycanbridge_ehr.patients import PatientFile
 from glycanbridge_ehr.reports import Report
 from glycanbridge_ehr.settings_hl7 import MllpSettings
-from glycanbridge_ehr.unsettled import Unsettled
 from glycanbridge_ehr.ways import PatientUnknown, Sending
 
 
@@ -21,7 +21,7 @@ class MllpWay:
     def __init__(self, settings: MllpSettings, *, patients: Path, state: Path) -> None:
         self._settings = settings
         self._patients = PatientFile(patients)
-        self._unsettled = Unsettled(state)
+        self._trail = Trail(state)
         self._client = MllpClient(settings)
 
     def send(self, report: Report, sending: Sending) -> str:
@@ -31,16 +31,16 @@ class MllpWay:
             raise PatientUnknown("the patients file has no row for this patient")
         ask_commit = self._settings.acknowledgement == "enhanced"
         message = oru_r01(report, patient, sending, self._settings, ask_commit=ask_commit)
+        self._trail.stays_in_its_chart(report, patient, sending)
         left_before: list[bool] = []
-        ack = self._client.exchange(
-            message, leaving=lambda: left_before.append(self._unsettled.begin(message.control_id))
-        )
+        ack = self._client.exchange(message, leaving=lambda: left_before.append(self._trail.leaves(message.control_id)))
         try:
             receipt = judged(ack, again=any(left_before), ar_retry=self._settings.ar_retry)
         except PermanentError:
-            self._unsettled.settle(message.control_id)
+            self._trail.settle(message.control_id)
             raise
-        self._unsettled.settle(message.control_id)
+        self._trail.keep_chart(report, patient, sending)
+        self._trail.settle(message.control_id)
         return receipt
 
     def check(self) -> str:

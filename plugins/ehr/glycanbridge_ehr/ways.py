@@ -66,5 +66,5 @@ def open_way(settings: EhrSettings) -> Way:
     if settings.drop is not None and settings.patients is not None:
         from glycanbridge_ehr.drop import DropWay  # noqa: PLC0415
 
-        return DropWay(settings.drop, patients=settings.patients)
+        return DropWay(settings.drop, patients=settings.patients, state=settings.state)
     raise AssertionError("the settings let exactly one way through, and ask for patients where one needs them")

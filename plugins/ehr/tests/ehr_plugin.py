@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import trustme
 from glycanbridge_ehr import Ehr, EhrSettings
 
 from glycanbridge import Delivery
@@ -19,6 +20,8 @@ PRACTICE = "practice_67890"
 PATIENT = "patient_123"
 GLYCANAGE = "urn:glycanage:patient"
 """The system under which the tests' EHRs keep GlycanAge's patient ids."""
+NOBODY = trustme.CA()
+"""An authority that has signed nothing: those of the machine take long to load, again for each test."""
 RECEIVED = datetime(2023, 8, 27, 8, 0, 1, 500_000, tzinfo=UTC)
 
 
@@ -57,7 +60,9 @@ def deliver(plugin: Ehr, number: int = 1, *, attempt: int = 1, **data: Any) -> s
 def fhir_settings(url: str, folder: Path, **fhir: Any) -> EhrSettings:
     """Settings for a FHIR server that finds patients by search, with `state` and a file of patients in `folder`."""
     own = {name: fhir.pop(name) for name in list(fhir) if name in EhrSettings.model_fields}
-    found = {"patient": "search", "patient_system": GLYCANAGE} | fhir
+    authority = folder / "nobodys-ca.pem"
+    NOBODY.cert_pem.write_to_path(authority)
+    found = {"patient": "search", "patient_system": GLYCANAGE, "ca_file": authority} | fhir
     return EhrSettings.model_validate(
         {"practices": [PRACTICE], "state": folder / "state", "fhir": {"url": url, **found}, **own}
     )

@@ -493,6 +493,27 @@ def test_a_check_finds_a_server_that_does_not_search_by_identifier(fhir_server, 
         make(fhir_server.url, patient="search", patient_system=GLYCANAGE).check()
 
 
+def test_a_check_says_what_the_server_does_not_take(fhir_server, make):
+    """Some EHRs take reports and no Observations: better known before the first result than after."""
+
+    def less(request, ask):
+        answer = ask(request)
+        told = json.loads(answer.body)
+        (rest,) = told["rest"]
+        rest["resource"] = [each for each in rest["resource"] if each["type"] != "Observation"]
+        return replace(answer, body=json.dumps(told).encode())
+
+    fhir_server.front.will(less, path="metadata")
+    found = make(fhir_server.url, mode="auto").check()
+    assert found.endswith("; but it says that it takes no new Observation")
+
+
+def test_a_check_of_a_reference_that_the_server_cannot_resolve_says_so(batch_like, make):
+    """Without transactions there are no conditional references."""
+    with pytest.raises(DestinationError, match="set it to search"):
+        make(batch_like.url, mode="auto", patient="conditional", patient_system=GLYCANAGE).check()
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_a_check_says_what_is_wrong(make, front, status):
     """In the words of a delivery."""

@@ -2,17 +2,19 @@
 
 import os
 import socket
+import sqlite3
 import ssl
 import struct
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 
 import hl7_peers
 import pytest
 from ehr_plugin import Clock, deliver, told
+from glycanbridge_ehr import Ehr
 from glycanbridge_ehr.hl7 import Message
 from glycanbridge_ehr.hl7_acks import CONDITIONS
 from glycanbridge_ehr.mllp import LARGEST_ANSWER_BYTES, MllpClient
@@ -145,10 +147,14 @@ def test_a_message_that_was_taken_or_safely_stored_is_delivered(tmp_path, code):
 def test_a_message_that_the_receiver_cannot_read_is_a_dead_letter_that_names_the_place(tmp_path, code, condition):
     """It would be refused for ever; whoever reads the dead letter sees the field."""
     answer = once(lambda message: ack(message, code, f"ERR||PID^1^5|{condition}^x^HL70357|E||||Söhne is unknown"))
-    with peer(answer) as receiver, sender(receiver.port, tmp_path, ar_retry=True) as plugin:
-        with pytest.raises(PermanentError, match=f"{code}, {condition} {CONDITIONS[condition]} in PID-5$"):
-            deliver(plugin)
-        assert list((tmp_path / "state" / "unsettled").iterdir()) == []
+    with (
+        peer(answer) as receiver,
+        sender(receiver.port, tmp_path, ar_retry=True) as plugin,
+        pytest.raises(PermanentError, match=f"{code}, {condition} {CONDITIONS[condition]} in PID-5$"),
+    ):
+        deliver(plugin)
+    with closing(sqlite3.connect(tmp_path / "state" / "hl7.db")) as trail:
+        assert trail.execute("SELECT * FROM unsettled").fetchall() == []
 
 
 @pytest.mark.parametrize("condition", ["206", "207"])
@@ -381,8 +387,10 @@ def test_a_state_directory_that_cannot_be_written_to_sends_nothing(tmp_path):
     """What leaves is noted first; a person's to mend."""
     with peer() as receiver, sender(receiver.port, tmp_path) as plugin:
         (tmp_path / "state").mkdir()
-        (tmp_path / "state" / "unsettled").write_text("no directory")
-        with pytest.raises(DestinationError, match=r"unsettled.*: File exists; see that the bridge can write there"):
+        (tmp_path / "state" / "hl7.db").write_text("no database, but long enough to be looked at as if it were one")
+        with pytest.raises(
+            DestinationError, match=r"hl7\.db: DatabaseError; see that it is whole and can be written to"
+        ):
             deliver(plugin)
     assert receiver.messages == []
 
@@ -505,7 +513,7 @@ def test_nobody_listening_is_temporary_and_sends_nothing(tmp_path):
     ):
         deliver(plugin)
     assert raised.value.retry_after_s is None
-    assert not (tmp_path / "state" / "unsettled").exists()
+    assert not (tmp_path / "state" / "hl7.db").exists()
 
 
 def test_a_name_that_is_not_known_is_temporary_and_not_asked_for_again_at_once(tmp_path):
@@ -859,6 +867,26 @@ def test_a_patient_who_is_not_in_the_file_waits(tmp_path):
         assert receiver.messages == []
         (tmp_path / "patients.csv").write_text(hl7_peers.PATIENTS, encoding="utf-8")
         assert deliver(plugin, attempt=2).endswith(": AA")
+
+
+@pytest.mark.parametrize("way", ["mllp", "drop"])
+def test_a_correction_does_not_go_into_another_chart(tmp_path, way):
+    """The patients file has changed since: a person must look at both charts. A first result goes where it says."""
+    (tmp_path / "results").mkdir()
+    patients = tmp_path / "patients.csv"
+    with peer() as receiver, ExitStack() as opened:
+        if way == "mllp":
+            plugin = opened.enter_context(sender(receiver.port, tmp_path))
+        else:
+            plugin = Ehr(hl7_settings(tmp_path, drop={"directory": str(tmp_path / "results")}), clock=Clock())
+        deliver(plugin)
+        patients.write_text(hl7_peers.PATIENTS.replace("0042", "0043"), encoding="utf-8")
+        with pytest.raises(PermanentError, match="went to another ehr_id: a person must look at both charts"):
+            deliver(plugin, 2, glycanAge="50")
+        deliver(plugin, 3, reportId="r2")
+        patients.write_text(hl7_peers.PATIENTS.replace("Söhne", "Sohne"), encoding="utf-8")
+        deliver(plugin, 2, glycanAge="50")
+    assert len(receiver.messages) + len(list((tmp_path / "results").iterdir())) == 3
 
 
 def test_a_patient_who_never_comes_ends_as_a_dead_letter(tmp_path):
