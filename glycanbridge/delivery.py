@@ -28,6 +28,8 @@ def steady_clock() -> int:
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
+SHORTEST_WAIT_S = 1.0
+"""Between two attempts of which none counts, whatever a plugin asks for: nothing else would ever end them."""
 
 
 class State(StrEnum):
@@ -206,9 +208,9 @@ def settle(
         return Settlement(state=TRANSITIONS[State.RUNNING, "hold"])
     if outcome.result is Result.PERMANENT or wait_s is None:
         return Settlement(state=TRANSITIONS[State.RUNNING, "give up"])
-    asked_s = outcome.asked_s or 0.0
+    asked_s = wait_s if outcome.asked_s is None else outcome.asked_s
     if outcome.scope is Scope.DELIVERY:  # what it waits for has nothing to do with any schedule
-        wait_s = asked_s
+        wait_s = max(asked_s, SHORTEST_WAIT_S)
     elif outcome.scope is Scope.DESTINATION and left_alone:
         wait_s = min(wait_s, asked_s)
     else:

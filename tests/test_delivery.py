@@ -45,10 +45,10 @@ def test_what_is_owed_to_one_that_takes_nothing_is_due_as_soon_as_that_is_mended
 
 
 def test_one_that_cannot_be_taken_yet_is_looked_at_when_it_asked_to_be():
-    """Not a day later, though it is late in its schedule."""
-    outcome = Outcome(result=Result.TEMPORARY, retry_after_s=60, scope=Scope.DELIVERY)
-
-    assert settle(outcome, 86_400).wait_s == 60
+    """Not a day later, though it is late in its schedule; and never again and again without a pause."""
+    for asked_s, wait_s in ((60, 60), (0, 1), (None, 86_400), (10**9, LONGEST_RETRY_AFTER_S)):
+        outcome = Outcome(result=Result.TEMPORARY, retry_after_s=asked_s, scope=Scope.DELIVERY)
+        assert settle(outcome, 86_400).wait_s == wait_s
 
 
 def test_an_attempt_may_be_one_that_does_not_count():
