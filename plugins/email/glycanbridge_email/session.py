@@ -86,8 +86,7 @@ class Session(smtplib.SMTP):
             raise
 
     def _get_ready(self) -> None:
-        self.errand.step = "EHLO"
-        self.ehlo_or_helo_if_needed()
+        self._say_hello()
         if self._settings.security == "starttls":
             if not self.has_extn("starttls"):
                 told = f"{self._settings.server} offers no STARTTLS, and nothing is sent without: see that this is the"
@@ -95,10 +94,17 @@ class Session(smtplib.SMTP):
                 raise DestinationError(told, retry_after_s=MENDED_S)
             self.errand.step = "STARTTLS"
             self.starttls(context=self._tls)
-            self.errand.step = "EHLO"
-            self.ehlo_or_helo_if_needed()
+            self._say_hello()
         if self._settings.username is not None and self._settings.password is not None:
             self._log_in(self._settings.username, self._settings.password.get_secret_value())
+
+    def _say_hello(self) -> None:
+        self.errand.step = "EHLO"
+        code, text = self.ehlo()
+        if code >= 500:  # only servers of old know no EHLO
+            code, text = self.helo()
+        if not 200 <= code <= 299:
+            raise smtplib.SMTPHeloError(code, text)
 
     def _log_in(self, username: str, password: str) -> None:
         self.errand.step = "AUTH"

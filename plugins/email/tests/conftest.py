@@ -82,9 +82,9 @@ class Peer:
         "QUIT": "221 bye", "STARTTLS": "220 go on", "AUTH": "235 2.7.0 ok",
     }  # fmt: skip
 
-    def __init__(self, *, context=None, port=0, **answers):
+    def __init__(self, *, context=None, implicit=False, port=0, **answers):
         self.answers = self.USUAL | answers
-        self.context = context
+        self.context, self.implicit = context, implicit
         self.taken = []
         self.commands = []
         self.connections = 0
@@ -121,6 +121,9 @@ class Peer:
 
     def _serve(self, connection):
         try:
+            if self.implicit:
+                connection = self.context.wrap_socket(connection, server_side=True)
+                self._open.append(connection)
             self._talk(connection)
         except (OSError, ValueError, EOFError):
             pass
@@ -160,7 +163,7 @@ class Peer:
                 return
 
     def _answer(self, connection, step, address=None):
-        answer = self.answers[step]
+        answer = self.answers.get(step, "235 2.7.0 ok")  # what is no command is a step of a login
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, dict):
