@@ -78,7 +78,7 @@ class Letters:
     def _letter(self, kind: str, *, subject: Values, body: Values) -> Letter:
         parts = [(f"{kind}.{part}", subject if part == "subject.txt" else body) for part in PARTS]
         line, text, html = (self._templates[name].render(values) for name, values in parts)
-        line = clean(" ".join(line.split()))[:LONGEST_SUBJECT].strip()
+        line = clean(" ".join(line.split())).replace("=?", "= ?")[:LONGEST_SUBJECT].strip()  # no word that is encoded
         return Letter(subject=line, text=text.strip() + "\n", html=html.strip())
 
     def problems(self, personal: Personal, words: Words) -> list[str]:

@@ -53,15 +53,19 @@ def _host(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    if text != clean(text) or not text.strip():
+    if text != clean(text) or not text.strip() or "=?" in text:
         raise ValueError("expected a text in one line, without control characters")
     return text
 
 
-def _ascii(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
+def _printable(text: str) -> str:
     if not (text and text.isascii() and text.isprintable()):
         raise ValueError("expected printable ASCII, and at least one character of it: SMTP's logins take no other")
+    return text
+
+
+def _printable_secret(secret: SecretStr) -> SecretStr:
+    _printable(secret.get_secret_value())
     return secret
 
 
@@ -149,9 +153,9 @@ class EmailSettings(_Model):
     """`starttls`: encrypted after the greeting, or nothing is sent; `tls`: from the first byte; `plain`: not at all."""
     ca_file: LocalPath | None = None
     """PEM file of the authorities whose certificates are trusted, and no others; default: those of the system."""
-    username: Line | None = None
+    username: Annotated[str, AfterValidator(_printable)] | None = None
     """For the login, if the server wants one."""
-    password: Annotated[SecretStr, AfterValidator(_ascii)] | None = None
+    password: Annotated[SecretStr, AfterValidator(_printable_secret)] | None = None
     """For the login."""
     helo_name: Annotated[str, AfterValidator(_host)] | None = None
     """The name that the bridge calls itself by; default: this machine's, if it is a full one."""

@@ -87,6 +87,7 @@ class Peer:
         self.context, self.implicit = context, implicit
         self.taken = []
         self.commands = []
+        self.when_taken = lambda: None
         self.connections = 0
         self.over = threading.Event()
         self._open = []
@@ -157,12 +158,11 @@ class Peer:
                     if not part:
                         raise EOFError
                     content += part[1:] if part.startswith(b".") else part
-                if self._answer(connection, "end").startswith("250"):
-                    self.taken.append((to, content))
+                self._answer(connection, "end", taken=(to, content))
             elif verb == "QUIT":
                 return
 
-    def _answer(self, connection, step, address=None):
+    def _answer(self, connection, step, address=None, taken=None):
         answer = self.answers.get(step, "235 2.7.0 ok")  # what is no command is a step of a login
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
@@ -183,6 +183,9 @@ class Peer:
             while not self.over.wait(0.02):
                 connection.sendall(b"2")
             raise EOFError
+        if taken and answer.startswith("250"):
+            self.taken.append(taken)
+            self.when_taken()
         connection.sendall(answer.encode() + b"\r\n")
         if answer.startswith("421"):
             raise EOFError
