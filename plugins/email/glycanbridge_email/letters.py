@@ -88,9 +88,10 @@ class Letters:
         not come by.
         """
         found: dict[str, None] = {}
+        full = {kind: body for kind, _, body in reversed(_trials(Personal.FULL, words))}
         for kind, subject, body in _trials(personal, words):
             for part in PARTS:
-                values, most = (subject, subject) if part == "subject.txt" else (body, _most(kind, words))
+                values, most = (subject, subject) if part == "subject.txt" else (body, full[kind])
                 if told := self._problem(f"{kind}.{part}", values, most):
                     found[told] = None
         return list(found)
@@ -141,11 +142,6 @@ def _trials(personal: Personal, words: Words) -> list[tuple[str, Values, Values]
     events, at = [body["event"] for _, body in told], datetime(2023, 8, 27, 16, tzinfo=UTC)
     subject = of_digests_subject(len(events), "practice_67890", at, words)
     return [*trials, (DIGEST, subject, of_digest(events, "practice_67890", at, words))]
-
-
-def _most(kind: str, words: Words) -> Values:
-    """All that there could be for a kind, if everything were told."""
-    return next(body for trial, _, body in _trials(Personal.FULL, words) if trial == kind)
 
 
 def _names(values: Values) -> set[str]:

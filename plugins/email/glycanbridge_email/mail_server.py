@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 
 from glycanbridge import DestinationError, TemporaryError
@@ -42,8 +43,6 @@ class MailServer:
         """`seconds` tells how long a connection has been idle."""
         self._settings = settings
         self._seconds = seconds
-        self._tls = ssl.create_default_context(cafile=settings.ca_file)
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._idle: list[tuple[Session, float]] = []
         self._lock = Lock()
 
@@ -61,7 +60,7 @@ class MailServer:
         """Connect, encrypt and log in, without naming a sender or a recipient. Raises as `send`."""
         errand = Errand(self._settings.mail_timeout_s)
         with self._told(errand):
-            session = Session(self._settings, self._tls, errand)
+            session = self._new(errand)
             try:
                 self._ask(session, "NOOP", session.noop, 250)
                 login = "takes the login" if self._settings.username else "wants no login so far"
@@ -98,9 +97,16 @@ class MailServer:
             raise refusal(self._settings.server, session.errand.step, reply)
         return reply
 
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """What certificates are held against: always, and always with the host's name."""
+        tls = ssl.create_default_context(cafile=self._settings.ca_file)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        return tls
+
     @contextmanager
     def _session(self, errand: Errand) -> Iterator[Session]:
-        session = self._kept(errand) or Session(self._settings, self._tls, errand)
+        session = self._kept(errand) or self._new(errand)
         try:
             yield session
         except BaseException:
@@ -123,6 +129,9 @@ class MailServer:
             except (OSError, smtplib.SMTPException):
                 pass
             session.leave()
+
+    def _new(self, errand: Errand) -> Session:
+        return Session(self._settings, lambda: self._tls, errand)
 
     @contextmanager
     def _told(self, errand: Errand) -> Iterator[None]:

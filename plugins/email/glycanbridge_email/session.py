@@ -75,7 +75,7 @@ class Session(smtplib.SMTP):
     Raises what smtplib, ssl and sockets raise, and `DestinationError` where what `security` says cannot be had.
     """
 
-    def __init__(self, settings: EmailSettings, tls: ssl.SSLContext, errand: Errand) -> None:
+    def __init__(self, settings: EmailSettings, tls: Callable[[], ssl.SSLContext], errand: Errand) -> None:
         self._settings, self._tls, self.errand = settings, tls, errand
         self._answer_bytes = 0
         super().__init__(settings.host, settings.port_number, local_hostname=settings.helo_name or _own_name())
@@ -93,7 +93,7 @@ class Session(smtplib.SMTP):
                 told += " port for sending (587), and that nobody between strips it; on port 465 set `security: tls`"
                 raise DestinationError(told, retry_after_s=MENDED_S)
             self.errand.step = "STARTTLS"
-            self.starttls(context=self._tls)
+            self.starttls(context=self._tls())
             self._say_hello()
         if self._settings.username is not None and self._settings.password is not None:
             self._log_in(self._settings.username, self._settings.password.get_secret_value())
@@ -181,7 +181,7 @@ class Session(smtplib.SMTP):
             if self._settings.security == "tls":
                 self.errand.step = "TLS"
                 connected.settimeout(self.errand.left_s(self._settings.read_timeout_s))
-                connected = self._tls.wrap_socket(connected, server_hostname=host)
+                connected = self._tls().wrap_socket(connected, server_hostname=host)
             self.errand.step = "the greeting"
             return connected
         raise refused

@@ -6,8 +6,10 @@ import socket
 import ssl
 import struct
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from typing import ClassVar
 
 import pytest
 import trustme
@@ -50,12 +52,12 @@ class Mailbox:
         right = (data.login, data.password) == (b"bridge", PASSWORD.encode())
         return AuthResult(success=right, handled=False)
 
-    async def handle_EHLO(self, server, session, envelope, hostname, responses):
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802 (aiosmtpd's name)
         session.host_name = hostname
         self.greeted += 1
         return responses
 
-    async def handle_DATA(self, server, session, envelope):
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 (aiosmtpd's name)
         self.taken.append((list(envelope.rcpt_tos), bytes(envelope.original_content)))
         self.when_taken()
         return "250 2.0.0 taken as 4711 for patient_123"
@@ -76,7 +78,7 @@ class Peer:
     after), or for RCPT a mapping of addresses to texts.
     """
 
-    USUAL = {
+    USUAL: ClassVar = {
         "connect": "220 peer", "EHLO": "250-peer\r\n250 SIZE 1000000", "HELO": "250 peer", "MAIL": "250 2.1.0 ok",
         "RCPT": "250 2.1.5 ok", "DATA": "354 go on", "end": "250 2.0.0 ok", "RSET": "250 ok", "NOOP": "250 ok",
         "QUIT": "221 bye", "STARTTLS": "220 go on", "AUTH": "235 2.7.0 ok",
@@ -99,10 +101,8 @@ class Peer:
     def stop(self):
         self.over.set()
         for each in [self._listener, *self._open]:
-            try:
+            with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         for each in self._threads:
             each.join()
         for each in [self._listener, *self._open]:
@@ -136,29 +136,21 @@ class Peer:
         lines, to = connection.makefile("rb"), []
         while line := lines.readline():
             text = line.decode("latin-1").strip()
-            verb = text.split()[0].upper()
             self.commands.append(text)
-            if verb == "RCPT":
-                address = text.partition("<")[2].rstrip(">")
-                if self._answer(connection, verb, address).startswith("25"):
-                    to.append(address)
-                continue
-            answer = self._answer(connection, verb)
-            if verb == "STARTTLS" and answer.startswith("220"):
+            verb, address = text.split()[0].upper(), text.partition("<")[2].partition(">")[0]
+            answer = self._answer(connection, verb, address)
+            if (verb, answer[:2]) == ("RCPT", "25"):
+                to.append(address)
+            elif (verb, answer[:3]) == ("STARTTLS", "220"):
                 connection = self.context.wrap_socket(connection, server_side=True)
                 self._open.append(connection)
                 lines = connection.makefile("rb")
             elif verb in ("RSET", "MAIL"):
                 to = []
-            elif verb == "DATA" and answer.startswith("354"):
-                content = b""
+            elif (verb, answer[:3]) == ("DATA", "354"):
                 if self.answers["end"] == "reset in the middle":
                     self._answer(connection, "end")
-                while (part := lines.readline()) != b".\r\n":
-                    if not part:
-                        raise EOFError
-                    content += part[1:] if part.startswith(b".") else part
-                self._answer(connection, "end", taken=(to, content))
+                self._answer(connection, "end", taken=(to, content_of(lines)))
             elif verb == "QUIT":
                 return
 
@@ -168,21 +160,8 @@ class Peer:
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, dict):
             answer = answer.get(address, self.USUAL[step])
-        if answer.startswith("reset"):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            raise EOFError
-        if answer == "close":
-            raise EOFError
-        if answer == "hang":
-            self.over.wait(60)
-            raise EOFError
-        if answer == "half":
-            connection.sendall(b"25")
-            raise EOFError
-        if answer == "drip":
-            while not self.over.wait(0.02):
-                connection.sendall(b"2")
-            raise EOFError
+        if not answer[0].isdigit() and not answer.startswith("HTTP"):
+            self._misbehave(connection, answer)
         if taken and answer.startswith("250"):
             self.taken.append(taken)
             self.when_taken()
@@ -190,6 +169,27 @@ class Peer:
         if answer.startswith("421"):
             raise EOFError
         return answer
+
+    def _misbehave(self, connection, how):
+        if how.startswith("reset"):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif how == "hang":
+            self.over.wait(60)
+        elif how == "half":
+            connection.sendall(b"25")
+        while how == "drip" and not self.over.wait(0.02):
+            connection.sendall(b"2")
+        raise EOFError
+
+
+def content_of(lines):
+    """A mail as it comes over the wire, without the dots that hide dots."""
+    content = b""
+    while (line := lines.readline()) != b".\r\n":
+        if not line:
+            raise EOFError
+        content += line[1:] if line.startswith(b".") else line
+    return content
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ def test_a_digest_goes_at_its_time_in_the_clinics_zone(at, days, zone, moment, n
 
 def test_a_delivery_waits_for_its_digest_and_says_for_which(plugin, deliver, server):
     """It loses no attempt; nothing is asked of the mail server."""
-    with pytest.raises(NotYetError, match="^waits for the digest of 2026-11-23 18:00 Europe/Zagreb$") as raised:
+    with pytest.raises(NotYetError, match=r"^waits for the digest of 2026-11-23 18:00 Europe/Zagreb$") as raised:
         deliver(plugin)
     assert raised.value.retry_after_s == EIGHT_HOURS + 1
     assert server.connections == 0
@@ -210,7 +210,7 @@ def test_a_digest_and_what_is_kept_for_it_tell_what_personal_allows(make, owed, 
     owed.until(plugin, EIGHT_HOURS + 700)
     text = text_of(server.taken[0][1])
     for needle, level in (("patient_123", "ids"), ("KIT001234", "ids"), ("45.2", "full")):
-        is_told = personal == "full" or personal == level
+        is_told = personal in {"full", level}
         assert (needle in text, needle.encode() in kept) == (is_told, is_told)
     assert "patient" not in message_from_bytes(server.taken[0][1])["Subject"]
     assert b"patient_123" not in (tmp_path / "email" / "state.db").read_bytes(), "what is sent is wiped from the disk"
@@ -221,7 +221,7 @@ def test_a_template_of_the_clinics_own_makes_the_digest(make, owed, server, tmp_
     folder = tmp_path / "mails"
     folder.mkdir()
     (folder / "digest.txt").write_text(
-        "{% for event in events %}{% if event.kit_code is defined %}{{ event.type }} {{ event.kit_code }}{% endif %}{% endfor %}"
+        "{% for event in events if event.kit_code is defined %}{{ event.type }} {{ event.kit_code }}{% endfor %}"
     )
     (folder / "digest.subject.txt").write_text("{{ count }} novosti")
     (folder / "digest.html").write_text("<p>{{ practice_id }}</p>")
@@ -482,7 +482,7 @@ def test_a_lock_that_another_process_holds_is_waited_for_elsewhere(plugin, owed,
     """No lane hangs on it: the delivery comes again in a few seconds."""
     owed.add(1)
     owed.until(plugin, EIGHT_HOURS - 100)
-    hold = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print(1, flush=True); input()"
+    hold = "import sys; from filelock import FileLock\nwith FileLock(sys.argv[1]): print(1, flush=True); input()"
     command = [sys.executable, "-c", hold, str(tmp_path / "email" / "digest.lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "1\n"

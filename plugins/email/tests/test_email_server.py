@@ -1,4 +1,4 @@
-"""Mail servers that refuse, hang, lie and go away: what each failure is taken for, and that nobody gets a mail twice."""
+"""Mail servers that refuse, hang, lie and go away: what each failure is taken for; nobody gets a mail twice."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ CERTIFICATES = {
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @pytest.mark.parametrize("which", list(CERTIFICATES))
-def test_a_certificate_that_is_not_right_is_refused(peer, secure, deliver, authority, context_for, which, security):
+def test_a_certificate_that_is_not_right_is_refused(peer, *, secure, deliver, authority, context_for, which, security):
     """Always: there is no switch that turns this off."""
     issuer, name, more, why = CERTIFICATES[which]
     context = context_for(issuer or authority, name, **more)
@@ -111,7 +111,7 @@ def test_an_old_version_of_tls_is_refused(peer, secure, deliver, authority, cont
 def test_tls_where_none_is_spoken_says_which_port_goes_with_which_security(peer, make, deliver):
     """The commonest mistake: 587 and 465 mixed up."""
     server = peer()
-    with pytest.raises(DestinationError, match="no TLS: .*587 is starttls, 465 tls") as raised:
+    with pytest.raises(DestinationError, match=r"no TLS: .*587 is starttls, 465 tls") as raised:
         deliver(make(server.port, security="tls"))
     told(raised)
 
@@ -152,7 +152,7 @@ REFUSALS = [
     ids=[f"{step} {answer[:3]}" for step, answer, *_ in REFUSALS],
 )
 def test_a_refusal_is_taken_for_what_it_is_about(
-    peer, secure, deliver, authority, context_for, step, answer, kind, retry_after_s, why
+    peer, *, secure, deliver, authority, context_for, step, answer, kind, retry_after_s, why
 ):
     """About everything, about this mail, or not for long: each costs something else. Only its numbers are told."""
     server = peer(context=context_for(authority), implicit=True, EHLO="250-peer\r\n250 AUTH PLAIN")
@@ -170,7 +170,7 @@ def test_a_wrong_password_is_tried_once_and_not_told(mailbox, secure, deliver):
     """Each try counts against the account, and what is wrong for one mail is wrong for all."""
     plugin = secure(mailbox, password="wrong-secret-4711")
     for number, call in enumerate((lambda: deliver(plugin), plugin.check), 1):
-        with pytest.raises(DestinationError, match="AUTH with 535 5.7.8.*see that `username`") as raised:
+        with pytest.raises(DestinationError, match=r"AUTH with 535 5.7.8.*see that `username`") as raised:
             call()
         assert "wrong-secret" not in told(raised)
         assert mailbox.logins == number
@@ -178,7 +178,7 @@ def test_a_wrong_password_is_tried_once_and_not_told(mailbox, secure, deliver):
 
 
 @pytest.mark.parametrize(("mechanism", "challenge"), [("LOGIN", "UGFzc3dvcmQ6"), ("CRAM-MD5", "PDEyM0BwZWVyPg==")])
-def test_other_ways_to_log_in(peer, secure, deliver, authority, context_for, mechanism, challenge):
+def test_other_ways_to_log_in(peer, *, secure, deliver, authority, context_for, mechanism, challenge):
     """PLAIN is what nearly all have; some have only one of these."""
     server = peer(context=context_for(authority), implicit=True, EHLO=f"250-peer\r\n250 AUTH {mechanism}")
     server.answers["AUTH"] = f"334 {challenge}"
@@ -189,7 +189,7 @@ def test_other_ways_to_log_in(peer, secure, deliver, authority, context_for, mec
 
 @pytest.mark.parametrize("offer", ["250 peer", "250-peer\r\n250 AUTH GSSAPI XOAUTH2"])
 def test_a_server_without_a_login_that_we_know_is_a_misconfiguration(
-    peer, secure, deliver, authority, context_for, offer
+    peer, *, secure, deliver, authority, context_for, offer
 ):
     """Microsoft's and Google's own logins are none of ours: say so."""
     server = peer(context=context_for(authority), implicit=True, EHLO=offer)
@@ -237,7 +237,7 @@ STEPS = ["connect", "EHLO", "MAIL", "RCPT", "DATA", "end"]
 def test_a_connection_that_breaks_is_temporary_at_every_step(peer, make, deliver, step, how):
     """Half an answer is no answer, even if it could be read as one. After the mail nobody knows, and it says so."""
     server = peer(**{step: how})
-    with pytest.raises(TemporaryError, match="closed the connection at|reset by peer; see that") as raised:
+    with pytest.raises(TemporaryError, match=r"closed the connection at|reset by peer; see that") as raised:
         deliver(make(server.port))
     text = told(raised)
     assert ("nobody knows whether it has the mail" in text) == (step == "end")
@@ -246,10 +246,12 @@ def test_a_connection_that_breaks_is_temporary_at_every_step(peer, make, deliver
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(("how", "read_s", "mail_s"), [("hang", 0.4, 9), ("drip", 9, 0.5)], ids=["hang", "drip"])
-def test_a_server_that_is_too_slow_is_temporary_and_not_tried_at_once(peer, make, deliver, step, how, read_s, mail_s):
+def test_a_server_that_is_too_slow_is_temporary_and_not_tried_at_once(
+    peer, *, make, deliver, step, how, read_s, mail_s
+):
     """A quick try would overrun the attempt. One that drips bytes for ever must not hold the lane for ever."""
     server = peer(**{step: how})
-    with pytest.raises(TemporaryError, match="no answer at .* in time") as raised:
+    with pytest.raises(TemporaryError, match=r"no answer at .* in time") as raised:
         deliver(make(server.port, read_timeout_s=read_s, mail_timeout_s=mail_s))
     text = told(raised)
     assert ("nobody knows whether it has the mail" in text) == (step == "end")
@@ -267,7 +269,7 @@ def test_a_reset_in_the_middle_of_the_mail_is_temporary(peer, make, deliver):
 def test_what_is_no_mail_server_is_told(peer, make, deliver, answer):
     """A wrong port, usually."""
     server = peer(connect=answer)
-    with pytest.raises(TemporaryError, match="gave no SMTP answer to the greeting|closed the connection") as raised:
+    with pytest.raises(TemporaryError, match=r"gave no SMTP answer to the greeting|closed the connection") as raised:
         deliver(make(server.port))
     told(raised)
 
@@ -482,7 +484,7 @@ def test_a_damaged_state_file_is_told_and_stops_the_destination_not_the_events(p
     plugin = make(server.port)
     (tmp_path / "email").mkdir()
     (tmp_path / "email" / "state.db").write_bytes(b"SQLite format 3\0" + b"no database" * 500)
-    with pytest.raises(DestinationError, match="state.db: SQLITE_.*move it away: no event is lost"):
+    with pytest.raises(DestinationError, match=r"state.db: SQLITE_.*move it away: no event is lost"):
         deliver(plugin)
     (tmp_path / "email" / "state.db").unlink()
     deliver(plugin)
