@@ -122,5 +122,4 @@ class Email:
             practice_id=event.practice_id,
             name=message_id(delivery.id, self._settings.sender),
             at=delivery.received_at,
-            attempt=delivery.attempt,
         )

@@ -28,7 +28,6 @@ GATHER_S = 60.0
 FRESH_S = 2 * 3600.0
 """Whatever waits comes at least every hour. What has not is not frozen: it was discarded, or comes again soon."""
 ANOTHER_SENDS_S = 5.0
-RETENTION_S = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ class Digests:
             due = datetime.fromtimestamp(entry.due_ms / 1000, self._words.zone)
             told = f"waits for the digest of {due:%Y-%m-%d %H:%M} {self._settings.time_zone}"
             raise NotYetError(told, retry_after_s=(entry.due_ms - self._now_ms) / 1000 + 1)
-        return _alone(self._settings.state / "digest.lock", lambda: self._send(entry, delivery.attempt))
+        return _alone(self._settings.state / "digest.lock", lambda: self._send(entry))
 
     @property
     def _now_ms(self) -> int:
@@ -135,7 +134,7 @@ class Digests:
         )
         return min((each for each in waiting if now_ms < each < latest_ms), default=latest_ms)
 
-    def _send(self, entry: Entry, attempt: int) -> str:
+    def _send(self, entry: Entry) -> str:
         with self._state.change() as changes:
             digest = self._frozen(changes, entry)
             entries = changes.entries_of(digest.id)
@@ -143,7 +142,7 @@ class Digests:
             return digest.receipt
         at = datetime.fromtimestamp(digest.frozen_ms / 1000, UTC)
         letter = self._letter(entries, at)
-        receipt = self._post.send(letter, practice_id=entry.practice_id, name=digest.message_id, at=at, attempt=attempt)
+        receipt = self._post.send(letter, practice_id=entry.practice_id, name=digest.message_id, at=at)
         with self._state.change() as changes:
             changes.sent(digest, receipt)
         return receipt
@@ -155,7 +154,7 @@ class Digests:
             changes.write(now := entry)
         if now.digest is not None:
             return changes.digest(now.digest)
-        changes.forget_before(self._now_ms - round(RETENTION_S * 1000))
+        changes.forget_old(self._now_ms)
         entries = [each for each in changes.waiting(now.destination, now.practice_id) if self._is_fresh(each)]
         key = " ".join([str(self._now_ms), *(each.delivery_id for each in entries)])
         name = message_id(key, self._settings.sender)

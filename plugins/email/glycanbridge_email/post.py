@@ -36,7 +36,7 @@ class Post:
             raise PermanentError(f"{told} `settings.practices`, or those of all others in `settings.to`; then replay")
         return found
 
-    def send(self, letter: Letter, *, practice_id: str, name: str, at: datetime, attempt: int) -> str:
+    def send(self, letter: Letter, *, practice_id: str, name: str, at: datetime) -> str:
         """Send the letter as the mail of the Message-ID `name` to those of the practice who do not have it; a receipt.
 
         Raises `NotYetError` if only some have it and the others were refused for now; `PermanentError` if somebody was
@@ -57,8 +57,9 @@ class Post:
         have = {each: now_ms for each in missing if each not in sent.refused} | had
         if len(have) > len(had):
             with self._state.change() as changes:
+                changes.forget_old(now_ms)
                 changes.has_it(name, list(have), now_ms)
-        raise self._refused(self._told(sent.refused, recipients, practice_id), sent.refused, have, attempt)
+        raise self._refused(self._told(sent.refused, recipients, practice_id), sent.refused, have)
 
     def _who_has(self, name: str) -> dict[str, int]:
         if not self._state.is_there:
@@ -71,7 +72,7 @@ class Post:
             with suppress(TemporaryError, DestinationError), self._state.change() as changes:  # they do have it
                 changes.all_have_it(name)
 
-    def _refused(self, told: str, refused: Mapping[str, Reply], have: Mapping[str, int], attempt: int) -> Exception:
+    def _refused(self, told: str, refused: Mapping[str, Reply], have: Mapping[str, int]) -> Exception:
         of_all = f"{len(have)} of {len(have) + len(refused)} recipients have the mail"
         for_now = any(each.refuses_recipient_for_now for each in refused.values())
         if not have and for_now:
@@ -79,9 +80,10 @@ class Post:
         if not for_now:
             advice = "correct the address and replay: only those who do not have it get it"
             return PermanentError(f"{of_all}; refused: {told}; {advice}")
-        if self._clock() * 1000 - min(have.values()) > GIVE_UP_S * 1000:
+        waited_s = self._clock() - min(have.values()) / 1000
+        if waited_s > GIVE_UP_S:
             return PermanentError(f"{of_all}; for five days the others were refused: {told}")
-        wait_s = min(SOON_S * 2 ** min(attempt - 1, 6), LONGEST_WAIT_S)
+        wait_s = min(max(waited_s, SOON_S), LONGEST_WAIT_S)  # as long again as it has been, so twice as long each time
         return NotYetError(f"{of_all}; those who do not get it later: {told}", retry_after_s=wait_s)
 
     def _told(self, refused: Mapping[str, Reply], recipients: Recipients, practice_id: str) -> str:

@@ -203,9 +203,11 @@ class EmailSettings(_Model):
             return path
         if not path.is_dir():
             raise ValueError("there is no such directory")
-        problems = foreign_files(path)
         words = Words(Locale.parse(known["locale"].replace("-", "_")), ZoneInfo(known["time_zone"]))
-        problems += Letters(path).problems(known["personal"], words)
+        try:
+            problems = foreign_files(path) + Letters(path).problems(known["personal"], words)
+        except OSError as error:
+            raise ValueError(f"{error.strerror or type(error).__name__}") from None
         if problems:
             raise ValueError("; ".join(problems))
         return path

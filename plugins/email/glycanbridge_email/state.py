@@ -17,6 +17,8 @@ from typing import Any
 
 from glycanbridge import DestinationError, TemporaryError
 
+RETENTION_S = 30 * 86_400.0
+"""How long a repeat is recognised."""
 BUSY_S = 5.0
 """How long to wait for another process that writes."""
 _TEMPORARY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
@@ -198,14 +200,14 @@ class Changes:
         self._connection.execute("UPDATE entries SET told = '{}' WHERE digest = ?", (digest.id,))
         self.all_have_it(digest.message_id)
 
-    def forget_before(self, ms: int) -> None:
-        """Let go of what is older: entries that come no more, their digests, and who has what."""
+    def forget_old(self, now_ms: int) -> None:
+        """Let go of what is older than `RETENTION_S`: entries that come no more, their digests, and who has what."""
         for told in (
             "DELETE FROM entries WHERE seen_ms < ?",
             "DELETE FROM digests WHERE frozen_ms < ? AND id NOT IN (SELECT digest FROM entries WHERE digest NOT NULL)",
             "DELETE FROM accepted WHERE since_ms < ?",
         ):
-            self._connection.execute(told, (ms,))
+            self._connection.execute(told, (now_ms - round(RETENTION_S * 1000),))
 
     def _entries(self, which: str, *values: object) -> list[Entry]:
         names = "delivery_id, destination, practice_id, told_as, due_by, due_ms, seen_ms, order_ms, told, digest"

@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def destination(ca_file):
         return {"plugin": "email", "retry": {"schedule_s": schedule_s, "tries": 1}, "settings": told | settings}
 
     return make
+
+
+def in_three_days():
+    """A weekday whose digest is not due while a test runs."""
+    return f"{datetime.now(UTC) + timedelta(days=3):%A}".lower()
 
 
 def rows(serving):
@@ -229,7 +235,7 @@ def test_a_wrong_password_costs_nothing_and_is_mended_by_a_restart(serving, mail
 def test_what_waits_for_a_digest_waits_in_the_journal_and_says_so(serving, destination, peer):
     """No attempt is used up and nothing is sent; with `digest` taken out, it goes out."""
     server = peer()
-    digest = {"at": "18:00", "weekdays": ["monday"]}
+    digest = {"at": "18:00", "weekdays": [in_three_days()]}
     serving.configure({"mail": destination(server.port, digest=digest, schedule_s=())})
     with served(serving):
         serving.post(sample())
@@ -286,7 +292,7 @@ def failing(peer, destination, authority, context_for, ca_file):
         "reset": ({"end": "reset"}, {}),
         "template": ({}, {"templates": "mails"}),
         "nobody": ({}, {"to": [], "practices": {"practice_1": {"to": ["a@b.example"]}}}),
-        "digest": ({}, {"digest": {"at": "18:00", "weekdays": ["monday"]}}),
+        "digest": ({}, {"digest": {"at": "18:00", "weekdays": [in_three_days()]}}),
     }
     own = {"to": ["needle-staff@clinic.example"], "personal": "full"}
     return {

@@ -12,7 +12,8 @@ from email import message_from_bytes, policy
 from zoneinfo import ZoneInfo
 
 import pytest
-from glycanbridge_email.digests import FRESH_S, GATHER_S, RETENTION_S, Schedule
+from glycanbridge_email.digests import FRESH_S, GATHER_S, Schedule
+from glycanbridge_email.state import RETENTION_S
 
 from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
 

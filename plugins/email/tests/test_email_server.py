@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 import trustme
 from glycanbridge_email.replies import MENDED_S, SOON_S
+from glycanbridge_email.state import RETENTION_S
 
 from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
 
@@ -388,20 +389,33 @@ def test_a_server_that_hangs_does_not_keep_the_bridge_from_stopping(peer, make, 
 # Recipients
 
 
-def test_a_recipient_who_is_refused_for_now_gets_it_later_and_nobody_twice(peer, make, deliver, settings):
-    """Greylisting: the other has it already, also after a restart of the plugin."""
-    server = peer(RCPT={"second@clinic.example": "450 4.2.0 said the server"})
-    for attempt, wait_s in ((1, 60), (2, 120), (3, 240), (9, 3600)):
-        with pytest.raises(
-            NotYetError, match=r"1 of 2 recipients have the mail; .*to, number 2 \(450 4.2.0\)"
-        ) as raised:
-            deliver(make(server.port, **TWO), attempt=attempt)
-        assert raised.value.retry_after_s == wait_s
+def test_a_recipient_who_is_refused_for_now_gets_it_later_and_nobody_twice(peer, make, deliver, clock):
+    """Greylisting: the other has it already, also after a restart of the plugin. It is waited longer each time."""
+    server, at = peer(RCPT={"second@clinic.example": "450 4.2.0 said the server"}), clock.moment
+    for passed_s, wait_s in ((0, 60), (60, 60), (60, 120), (240, 360), (7200, 3600)):
+        clock.turn(passed_s)
+        why = r"1 of 2 recipients have the mail; .*to, number 2 \(450 4.2.0\)"
+        with pytest.raises(NotYetError, match=why) as raised:
+            deliver(make(server.port, **TWO), received_at=at)
+        assert raised.value.retry_after_s == pytest.approx(wait_s, abs=0.01)
         told(raised)
     server.answers["RCPT"] = "250 ok"
-    assert deliver(make(server.port, **TWO), attempt=10).endswith(" 250 2.0.0")
+    assert deliver(make(server.port, **TWO), received_at=at).endswith(" 250 2.0.0")
     assert [to for to, _ in server.taken] == [["first@clinic.example"], ["second@clinic.example"]]
     assert len({content for _, content in server.taken}) == 1
+
+
+def test_who_has_what_is_forgotten_in_the_end(peer, make, deliver, clock, tmp_path):
+    """A recipient's address is not kept on the disk for ever."""
+    server = peer(RCPT={"second@clinic.example": "450 no"})
+    with pytest.raises(NotYetError):
+        deliver(make(server.port, **TWO), number=1)
+    clock.turn(RETENTION_S + 1)
+    others = {"to": ["third@clinic.example", "second@clinic.example"]}
+    with pytest.raises(NotYetError):
+        deliver(make(server.port, **others), number=2)
+    kept = (tmp_path / "email" / "state.db").read_bytes()
+    assert (b"first@" in kept, b"third@" in kept) == (False, True)
 
 
 def test_a_mail_that_is_replayed_when_everybody_had_it_goes_to_everybody(peer, make, deliver):
