@@ -46,7 +46,8 @@ class Post:
         had = self._who_has(name)
         missing = [each for each in recipients.everybody if each not in had]
         if not missing:  # they were others, or more, when it was last sent
-            return f"{name}: everybody had it"
+            self._all_have_it(name, had)
+            return f"{name} everybody had it"
         sent = self._server.send(
             mail(letter, name=name, at=at, recipients=recipients, settings=self._settings), missing
         )

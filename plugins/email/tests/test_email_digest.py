@@ -184,8 +184,9 @@ def test_what_comes_after_the_freeze_is_in_the_next_digest(plugin, owed, server,
     clock.turn(3)
     owed.come(plugin, 1)
     owed.come(plugin, 2)
+    owed.until(plugin, 23 * 3600)
     assert len(server.taken) == 1
-    owed.until(plugin, 24 * 3600)
+    owed.until(plugin, 3600)
     assert [("…2222" in text_of(content)) for _, content in server.taken] == [False, True]
 
 
@@ -318,12 +319,12 @@ def test_changing_the_time_of_the_digest_loses_nothing(make, owed, server, at, t
 def test_without_the_digest_what_waited_goes_out_at_once_and_is_not_told_again(make, owed, server):
     """`digest` is taken out of the settings, and put back in later."""
     owed.add(1)
-    owed.come(make(server.port, **ZAGREB))
+    owed.until(make(server.port, **ZAGREB), EIGHT_HOURS - 1800)
     single = make(server.port)
     owed.come(single, 1)
     assert message_from_bytes(server.taken[0][1])["Subject"] == "GlycanAge: a report is ready"
     owed.add(2, kitCode="KIT-TWO-2222")
-    owed.until(make(server.port, **ZAGREB), EIGHT_HOURS + 700)
+    owed.until(make(server.port, **ZAGREB), 1800 + 700)
     assert "Reports that are ready: 1" in text_of(server.taken[1][1])
 
 

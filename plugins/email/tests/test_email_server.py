@@ -442,6 +442,17 @@ def test_a_recipient_who_is_refused_for_good_is_a_dead_letter_and_the_others_hav
     assert [to for to, _ in server.taken] == [["first@clinic.example"], ["secund@clinic.example"]]
 
 
+def test_a_refused_recipient_who_is_taken_out_leaves_nothing_to_send(peer, make, deliver):
+    """She has left the clinic: replayed without her, the delivery is done, and nobody is asked again."""
+    server = peer(RCPT={"second@clinic.example": "550 5.1.1 no"})
+    with pytest.raises(PermanentError):
+        deliver(make(server.port, **TWO))
+    assert deliver(make(server.port, to=["first@clinic.example"]), attempt=2).endswith("> everybody had it")
+    assert [to for to, _ in server.taken] == [["first@clinic.example"]]
+    deliver(make(server.port, to=["first@clinic.example"]), attempt=3)
+    assert len(server.taken) == 2, "what is replayed once more is sent once more"
+
+
 def test_one_refused_for_now_and_one_for_good_are_both_dealt_with(peer, make, deliver):
     """The one who can be waited for is waited for first."""
     refused = {"second@clinic.example": "450 no", "third@clinic.example": "550 no"}
