@@ -20,7 +20,7 @@ from glycanbridge_email.letters import DIGEST, Letter, Letters
 from glycanbridge_email.mails import message_id
 from glycanbridge_email.post import Clock, Post
 from glycanbridge_email.settings import DigestSettings, EmailSettings
-from glycanbridge_email.state import Changes, Digest, Entry, State
+from glycanbridge_email.state import Changes, Digest, Entry, State, unwritable
 from glycanbridge_email.views import in_body, of_digest, of_digests_subject
 
 GATHER_S = 60.0
@@ -176,6 +176,8 @@ def _alone(lock: Path, send: Callable[[], str]) -> str:
         held.acquire(timeout=0)
     except Timeout:
         raise NotYetError("another lane sends a digest", retry_after_s=ANOTHER_SENDS_S) from None
+    except OSError as error:
+        raise unwritable(lock, error) from None
     try:
         return send()
     finally:

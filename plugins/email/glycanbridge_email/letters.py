@@ -109,10 +109,10 @@ class Letters:
         """The values from outside that a template names, such as `count` and `event.kit_code`."""
         tree = self._environment.parse(Path(self._templates[name].filename or name).read_text("utf-8"), name)
         names = list(tree.find_all(nodes.Name))
-        own = {each.name for each in names if each.ctx != "load"} | {each.name for each in tree.find_all(nodes.Macro)}
-        own |= (
-            {each.target for each in tree.find_all(nodes.Import)} | set(self._environment.globals) | _JINJAS | {"event"}
-        )
+        own = {*self._environment.globals, *_JINJAS, "event"} | {each.name for each in names if each.ctx != "load"}
+        own |= {each.name for each in tree.find_all(nodes.Macro)} | {
+            each.target for each in tree.find_all(nodes.Import)
+        }
         for each in tree.find_all(nodes.FromImport):
             own |= {told if isinstance(told, str) else told[1] for told in each.names}
         told = {each.name for each in names} - own

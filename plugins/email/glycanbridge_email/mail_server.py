@@ -20,8 +20,6 @@ from glycanbridge_email.settings import EmailSettings
 
 IDLE_S = 30.0
 """How long a connection is kept without a mail: servers close idle ones, and count them."""
-_ADVICE = "see that `host` is the name in it, that this machine's clock is right, and set `ca_file` for an authority"
-_ADVICE += " of your own"
 BLIP_S = 1.0
 """What failed within this time may be tried again at once; after more, a quick try would not fit into the attempt."""
 
@@ -149,7 +147,8 @@ def failure(server: str, errand: Errand, error: Exception) -> Exception:
     """The error to raise when an errand ended without the server's word."""
     cause = error.__context__ if isinstance(error, smtplib.SMTPServerDisconnected) else error
     if isinstance(error, ssl.SSLCertVerificationError):
-        told = f"{server}: its certificate is not taken: {error.verify_message}; {_ADVICE}"
+        told = f"{server}: its certificate is not taken: {error.verify_message}; see that `host` is the name in it and"
+        told += " that this machine's clock is right, and set `ca_file` for an authority of your own"
         return DestinationError(told, retry_after_s=MENDED_S)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         told = f"{server}: no TLS: {error.reason}; see that `port` and `security` go together: 587 is starttls, 465 tls"
@@ -159,6 +158,8 @@ def failure(server: str, errand: Errand, error: Exception) -> Exception:
         return DestinationError(told, retry_after_s=SOON_S)
     if isinstance(cause, TimeoutError):
         told = f"{server}: no answer at {errand.step} in time"
+        if errand.step == "the greeting":
+            told += "; if it speaks TLS from the first byte, as on port 465, set `security: tls`"
     elif errand.step == "connecting":
         told = f"{server}: {error.strerror or type(error).__name__}" if isinstance(error, OSError) else f"{server}"
         told += "; see that the mail server runs, and that this machine may reach it"

@@ -105,17 +105,21 @@ class State:
         except sqlite3.Error as error:
             raise self._told(error) from None
         except OSError as error:
-            told = (
-                f"{self._file}: {error.strerror or type(error).__name__}; see that it may be written to, and has space"
-            )
-            raise TemporaryError(told) from None
+            raise unwritable(self._file, error) from None
 
     def _told(self, error: sqlite3.Error) -> Exception:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _TEMPORARY:
-            return TemporaryError(f"{self._file}: {name}; see that the disk has space", retry_after_s=BUSY_S)
+            told = f"{self._file}: {name}; see that the disk has space, and that no other program holds the file"
+            return TemporaryError(told, retry_after_s=BUSY_S)
         told = f"{self._file}: {name}; see that it may be written to; if it is damaged, move it away: no event is lost"
         return DestinationError(told)
+
+
+def unwritable(file: Path, error: OSError) -> TemporaryError:
+    """The error to raise for a file that the system does not let us write."""
+    told = f"{file}: {error.strerror or type(error).__name__}; see that it may be written to, and has space"
+    return TemporaryError(told)
 
 
 class Changes:

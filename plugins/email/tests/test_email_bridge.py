@@ -8,7 +8,7 @@ import signal
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
@@ -158,16 +158,23 @@ def test_every_way_to_fail_in_the_readme_quotes_what_is_really_said():
 # The bridge
 
 
-def test_a_broken_template_is_one_line_of_the_check(serving, destination):
-    """With the file's line in `bridge.yaml`, the template's own line, and what there is to name."""
+def test_a_broken_template_is_one_line_of_the_check_and_costs_no_event(serving, destination, peer):
+    """With the line in `bridge.yaml`, and what there is to name. Mended, what has waited is delivered."""
+    server = peer()
     (serving.folder / "mails").mkdir()
     (serving.folder / "mails" / "kit-received.txt").write_text("Kit\n{{ event.kit_cod }}")
-    serving.configure({"mail": destination(25, templates="mails")})
+    serving.configure({"mail": destination(server.port, templates="mails")})
     checked = serving.run("check")
     assert checked.returncode == 78
-    assert (
-        "destinations.mail.settings.templates: kit-received.txt: there is no event.kit_cod; there is" in checked.stdout
-    )
+    told = "destinations.mail.settings.templates: kit-received.txt: there is no event.kit_cod; there is"
+    assert told in checked.stdout
+    with served(serving):
+        assert serving.post(sample("kit-received")).status == 200
+    assert states(serving) == ["pending"]
+    (serving.folder / "mails" / "kit-received.txt").write_text("Kit\n{{ event.kit_code }}")
+    with served(serving):
+        until(lambda: states(serving) == ["delivered"])
+    assert "…1234" in message_from_bytes(server.taken[0][1], policy=policy.default).get_body(("plain",)).get_content()
 
 
 def test_a_replay_is_the_same_mail_again(serving, destination, peer):

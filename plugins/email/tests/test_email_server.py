@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import ssl
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 import trustme
+from glycanbridge_email import state
 from glycanbridge_email.replies import MENDED_S, SOON_S
 from glycanbridge_email.state import RETENTION_S
 
@@ -522,6 +525,21 @@ def test_a_state_directory_that_cannot_be_is_temporary(peer, make, deliver, tmp_
     server = peer(RCPT={"second@clinic.example": "450 no"})
     with pytest.raises(TemporaryError, match="see that it may be written to, and has space"):
         deliver(make(server.port, **TWO, state=tmp_path / "file" / "email"))
+
+
+def test_a_state_file_that_another_program_holds_is_temporary(peer, make, deliver, tmp_path, monkeypatch):
+    """A backup that reads it, say."""
+    monkeypatch.setattr(state, "BUSY_S", 0.1)
+    server = peer(RCPT={"second@clinic.example": "450 no"})
+    plugin = make(server.port, **TWO)
+    with pytest.raises(NotYetError):
+        deliver(plugin)
+    with closing(sqlite3.connect(tmp_path / "email" / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TemporaryError, match=r"state.db: SQLITE_BUSY; .*that no other program holds the file"):
+            deliver(plugin)
+    with pytest.raises(NotYetError):
+        deliver(plugin)
 
 
 def test_the_state_is_for_the_bridges_user_alone(peer, make, deliver, tmp_path):
