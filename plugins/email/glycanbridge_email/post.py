@@ -10,7 +10,7 @@ from glycanbridge import DestinationError, NotYetError, PermanentError, Temporar
 from glycanbridge_email.letters import Letter
 from glycanbridge_email.mail_server import MailServer
 from glycanbridge_email.mails import mail
-from glycanbridge_email.replies import SOON_S, Reply
+from glycanbridge_email.replies import MENDED_S, SOON_S, Reply
 from glycanbridge_email.settings import EmailSettings, Recipients
 from glycanbridge_email.state import State
 from glycanbridge_email.words import clean
@@ -78,6 +78,9 @@ class Post:
         for_now = any(each.refuses_recipient_for_now for each in refused.values())
         if not have and for_now:
             return TemporaryError(f"nobody has the mail; refused for now: {told}", retry_after_s=SOON_S)
+        if not have and all(each.is_not_allowed for each in refused.values()):
+            advice = "see that the server takes mail for them from this bridge, and whether it wants a login"
+            return DestinationError(f"nobody has the mail; not allowed: {told}; {advice}", retry_after_s=MENDED_S)
         if not for_now:
             advice = "correct the address and replay: only those who do not have it get it"
             return PermanentError(f"{of_all}; refused: {told}; {advice}")

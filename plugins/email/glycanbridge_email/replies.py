@@ -50,6 +50,11 @@ class Reply(NamedTuple):
         return 400 <= self.code <= 499 or self.code == 552
 
     @property
+    def is_not_allowed(self) -> bool:
+        """It would take the mail from another: it does not relay for this bridge, or this login (RFC 3463, X.7.X)."""
+        return self.code >= 500 and (self.status or "").startswith("5.7.")
+
+    @property
     def is_of_size(self) -> bool:
         """The mail is too large for it."""
         return self.code == 552 or (self.status or "").endswith(".3.4")

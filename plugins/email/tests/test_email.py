@@ -8,15 +8,26 @@ import sys
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.utils import parsedate_to_datetime
+from zoneinfo import ZoneInfo
 
 import pytest
+from babel import Locale
 from glycanbridge_email import Email, EmailSettings
-from glycanbridge_email.letters import NAMES, PACKAGED
-from glycanbridge_email.words import LONGEST_VALUE
+from glycanbridge_email.letters import NAMES, PACKAGED, Letters
+from glycanbridge_email.mails import mail
+from glycanbridge_email.views import in_body, in_subject
+from glycanbridge_email.words import LONGEST_VALUE, Words, clean
+from hypothesis import example, given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from serving import sample
 
-from glycanbridge import EVENT_TYPES, DestinationError, PermanentError
+from glycanbridge import EVENT_TYPES, DestinationError, PermanentError, Personal
+from glycanbridge.events import parse
 
+PACKAGED_LETTERS = Letters(None)
+REST = [b"X-Auto-Response-Suppress", b"MIME-Version", b"Content-Type"]
 IDS = {"patient_123", "KIT001234", "test_56789", "assignment_12345", "report_78901"}
 AGES = {"45.2", "42"}
 TOLD_AT_IDS = {
@@ -183,6 +194,33 @@ def test_nothing_in_the_bytes_is_beyond_ascii(make, deliver, server):
     mail = message_from_bytes(server.taken[0][1], policy=policy.default)
     assert mail["From"].addresses[0].display_name == "Klinika Živa"
     assert "Žičara" in mail.get_body(("plain",)).get_content()
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=300))
+@example(text="=?utf-8?q?=0D=0ABcc:_e=40e.example?=")
+@example(text="\u3000" * 200)
+@example(text=" \u0300" * 80)
+@example(text="a" * 199 + "\U0001f600" * 3)
+@settings_of_hypothesis(max_examples=60, deadline=None)
+def test_whatever_stands_in_an_event_becomes_a_mail(text):
+    """No value may be poison: a delivery that can never be written would be tried for ever."""
+    words = Words(Locale.parse("en"), ZoneInfo("UTC"))
+    data = {"currentStatus": text, "orderType": text, "practiceId": text, "currency": text}
+    event = parse(sample("order-status-changed", data=data))
+    own = EmailSettings(host="localhost", sender="a@b.example", to=["c@d.example"])
+    letter = PACKAGED_LETTERS.letter(
+        event.type, subject=in_subject(event, words), body=in_body(event, Personal.FULL, words)
+    )
+    at, to = datetime(2026, 11, 23, tzinfo=UTC), own.recipients_of(text)
+    made, again = (mail(letter, name="<x@b.example>", at=at, recipients=to, settings=own) for _ in range(2))
+    assert made == again
+    assert made.content.isascii()
+    head = made.content.partition(b"\r\n\r\n")[0]
+    names = [line.partition(b":")[0] for line in head.split(b"\r\n") if line[:1] not in b" \t"]
+    assert names == [b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted", *REST]
+    _, told, html = parts(made.content)
+    assert clean(text).strip() in " ".join(told.split("\n"))
+    assert html
 
 
 # A repeat

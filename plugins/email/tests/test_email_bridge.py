@@ -137,7 +137,12 @@ def test_every_way_to_fail_in_the_readme_quotes_what_is_really_said():
         ),
         *("gave no SMTP answer to", "offers no STARTTLS, and nothing is sent without", "its certificate is not taken:"),
         *("no TLS:", "it refuses the login", "it takes nothing for now", "it refuses the sender", "not now"),
-        *("it refuses this mail", "nobody has the mail; refused for now:", "those who do not get it later:"),
+        *(
+            "it refuses this mail",
+            "nobody has the mail; refused for now:",
+            "nobody has the mail; not allowed:",
+            "those who do not get it later:",
+        ),
         *(
             "for five days the others were refused:",
             "recipients have the mail",

@@ -139,6 +139,13 @@ REFUSALS = [
     ("RCPT", "530 said the server", DestinationError, MENDED_S, LOGIN),
     *(("RCPT", f"{code} said the server", TemporaryError, SOON_S, "nobody has") for code in (450, 451, 452, 552)),
     *(("RCPT", f"{code} said the server", PermanentError, None, r"to, number 1 \(5") for code in (550, 551, 553, 554)),
+    (
+        "RCPT",
+        "554 5.7.1 said the server",
+        DestinationError,
+        MENDED_S,
+        r"not allowed: to, number 1 \(554 5.7.1\); see that",
+    ),
     ("DATA", "421 said the server", DestinationError, SOON_S, "DATA with 421"),
     ("DATA", "451 said the server", TemporaryError, SOON_S, "DATA with 451: not now"),
     ("DATA", "250 said the server", TemporaryError, SOON_S, "DATA with 250: not now"),
@@ -454,6 +461,14 @@ def test_a_refused_recipient_who_is_taken_out_leaves_nothing_to_send(peer, make,
     assert [to for to, _ in server.taken] == [["first@clinic.example"]]
     deliver(make(server.port, to=["first@clinic.example"]), attempt=3)
     assert len(server.taken) == 2, "what is replayed once more is sent once more"
+
+
+def test_one_recipient_alone_who_may_not_be_written_to_stops_nobody(peer, make, deliver):
+    """A closed mailbox is no closed server: the others have it, and it is a dead letter."""
+    server = peer(RCPT={"second@clinic.example": "550 5.7.1 no"})
+    with pytest.raises(PermanentError, match=r"1 of 2 recipients have the mail; refused: to, number 2 \(550 5.7.1\)"):
+        deliver(make(server.port, **TWO))
+    assert len(server.taken) == 1
 
 
 def test_one_refused_for_now_and_one_for_good_are_both_dealt_with(peer, make, deliver):
