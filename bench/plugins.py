@@ -48,7 +48,7 @@ CASES = (
     Case(
         name="email",
         plugin="email",
-        settings="host: 127.0.0.1, port: PORT, security: plain, sender: bridge@clinic.example, to: [lab@clinic.example]",
+        settings="host: 127.0.0.1, port: PORT, security: plain, sender: bridge@clinic.example, to: [a@clinic.example]",
         sink="smtp",
     ),
     Case(name="slack", plugin="slack", settings="webhook_url: 'http://127.0.0.1:PORT/services/T0/B0/x'", sink="slack"),

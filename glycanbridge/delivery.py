@@ -28,6 +28,8 @@ def steady_clock() -> int:
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
+SHORTEST_WAIT_S = 1.0
+"""Between two attempts of which none counts, whatever a plugin asks for: nothing else would ever end them."""
 
 
 class State(StrEnum):
@@ -185,12 +187,20 @@ class Ended:
 _DELIVER = Settlement(state=TRANSITIONS[State.RUNNING, "deliver"])
 
 
-def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds_unknown: bool = False) -> Settlement:
+def settle(
+    outcome: Outcome,
+    wait_s: float | None,
+    *,
+    counts: bool = True,
+    holds_unknown: bool = False,
+    left_alone: bool = False,
+) -> Settlement:
     """The settlement of a running delivery whose attempt ended in `outcome`.
 
     `wait_s` is the schedule's wait before the next attempt, `None` when there is none left. A far side that asked for
     more time gets it, up to `LONGEST_RETRY_AFTER_S`. `counts`: see `Claim`. Where `holds_unknown`, an unknown outcome
-    waits for a person.
+    waits for a person. `left_alone`: a destination that takes nothing is left alone as a whole, so that none of its
+    deliveries need wait for longer than that.
     """
     if outcome.result is Result.DELIVERED:
         return _DELIVER
@@ -198,7 +208,11 @@ def settle(outcome: Outcome, wait_s: float | None, *, counts: bool = True, holds
         return Settlement(state=TRANSITIONS[State.RUNNING, "hold"])
     if outcome.result is Result.PERMANENT or wait_s is None:
         return Settlement(state=TRANSITIONS[State.RUNNING, "give up"])
-    asked_s = outcome.asked_s or 0.0
-    # One that waits for something of its own knows better than any schedule when to look again.
-    wait_s = asked_s if outcome.scope is Scope.DELIVERY else max(wait_s, asked_s)
+    asked_s = wait_s if outcome.asked_s is None else outcome.asked_s
+    if outcome.scope is Scope.DELIVERY:  # what it waits for has nothing to do with any schedule
+        wait_s = max(asked_s, SHORTEST_WAIT_S)
+    elif outcome.scope is Scope.DESTINATION and left_alone:
+        wait_s = min(wait_s, asked_s)
+    else:
+        wait_s = max(wait_s, asked_s)
     return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=wait_s, counts=counts)

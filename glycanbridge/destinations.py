@@ -94,7 +94,8 @@ class Destination:
         delivered = outcome.result is Result.DELIVERED
         counts = claim.counts and outcome.scope is None
         wait_s = None if delivered else self._schedule.wait_s(claim.step, again=not counts)
-        return settle(outcome, wait_s, counts=counts, holds_unknown=self.terms.holds_unknown)
+        left_alone = self.terms.brake.failures > 0
+        return settle(outcome, wait_s, counts=counts, holds_unknown=self.terms.holds_unknown, left_alone=left_alone)
 
     def attempts(self) -> Attempts:
         """A new instance of the plugin, to be called in this process.

@@ -73,7 +73,9 @@ def _within_an_attempt(seconds: float, info: ValidationInfo) -> float:
     return seconds
 
 
-Timeout = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False), AfterValidator(_within_an_attempt)]
+Timeout = Annotated[
+    float, Field(gt=0, le=3600, allow_inf_nan=False, validate_default=True), AfterValidator(_within_an_attempt)
+]
 """Seconds that a plugin waits for its far side, for settings models: less than the destination's `timeout_s`."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glycanbridge.delivery import LONGEST_RETRY_AFTER_S, TRANSITIONS, Outcome, Result, Settlement, State, settle
+from glycanbridge.delivery import LONGEST_RETRY_AFTER_S, TRANSITIONS, Outcome, Result, Scope, Settlement, State, settle
 
 
 def test_a_delivered_one_is_settled_for_good():
@@ -34,6 +34,21 @@ def test_a_far_side_that_asks_for_time_gets_it_within_reason(asked_s, wait_s):
     outcome = Outcome(result=Result.TEMPORARY, retry_after_s=asked_s)
 
     assert settle(outcome, 60).wait_s == wait_s
+
+
+@pytest.mark.parametrize(("left_alone", "schedules_s", "wait_s"), [(True, 5, 5), (True, 86_400, 300), (False, 5, 300)])
+def test_what_is_owed_to_one_that_takes_nothing_is_due_as_soon_as_that_is_mended(left_alone, schedules_s, wait_s):
+    """Its circuit holds it back; where it has none, each delivery waits as long as was asked."""
+    outcome = Outcome(result=Result.TEMPORARY, retry_after_s=300, scope=Scope.DESTINATION)
+
+    assert settle(outcome, schedules_s, left_alone=left_alone).wait_s == wait_s
+
+
+def test_one_that_cannot_be_taken_yet_is_looked_at_when_it_asked_to_be():
+    """Not a day later, though it is late in its schedule; and never again and again without a pause."""
+    for asked_s, wait_s in ((60, 60), (0, 1), (None, 86_400), (10**9, LONGEST_RETRY_AFTER_S)):
+        outcome = Outcome(result=Result.TEMPORARY, retry_after_s=asked_s, scope=Scope.DELIVERY)
+        assert settle(outcome, 86_400).wait_s == wait_s
 
 
 def test_an_attempt_may_be_one_that_does_not_count():

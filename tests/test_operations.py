@@ -102,7 +102,7 @@ def test_a_password_that_was_wrong_is_mended(serving):
         (serving.folder / "taken.txt.go").touch()
         assert "the file can be written" in type_it(serving, check)
         type_it(serving, resume)
-        until(lambda: len(taken(serving)) == 4)  # the fifth waits for its own five minutes
+        until(lambda: len(taken(serving)) == 5)
     assert '"level": "error"' in serving.log.read_text()
 
 

@@ -337,6 +337,18 @@ def test_a_plugin_may_not_wait_longer_than_its_attempt_may_last(write, seconds, 
     assert Waiting(read_timeout_s=31).read_timeout_s == 31
 
 
+def test_a_plugins_own_default_may_not_be_longer_than_an_attempt_either(write):
+    """Whoever shortens `timeout_s` is told what else to shorten."""
+
+    class Waiting(BaseModel):
+        read_timeout_s: Timeout = 5
+
+    _, (problem,) = validate(Waiting, {}, write("a: b\n"), timeout_s=3.0)
+
+    assert problem.message == "expected less than the destination's timeout_s, 3, which ends a whole attempt, got 5"
+    assert Waiting().read_timeout_s == 5
+
+
 @pytest.mark.parametrize("slip", ["file:var/webhook-secret", "'{file:var/secret}'", "$ {env:SECRET}", "env:SECRET"])
 def test_a_misspelt_reference_is_no_secret(told, slip):
     """It stands in everybody's README, and GlycanAge's events would be refused."""

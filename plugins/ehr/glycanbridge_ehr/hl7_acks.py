@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from glycanbridge import PermanentError, TemporaryError
+from glycanbridge import DestinationError, PermanentError, TemporaryError
 from glycanbridge_ehr.ways import Fault
 
 TAKEN = frozenset({"AA", "CA"})
@@ -31,9 +31,11 @@ CONDITIONS = {
     "207": "application internal error",
 }
 """HL7's table 0357."""
-_HOPELESS = CONDITIONS.keys() - {"205", "206", "207"}
+_OF_THE_SETTINGS = frozenset({"200", "201", "202", "203"})
+"""What it says against MSH-9, MSH-11 and MSH-12 it says against every result: none of them is at fault."""
 _DUPLICATE = "205"
 _PASSING = frozenset({"206", "207"})
+_HOPELESS = CONDITIONS.keys() - _OF_THE_SETTINGS - _PASSING - {_DUPLICATE}
 _BUSY_S = 30
 _DOWN_S = 60
 
@@ -87,11 +89,13 @@ def judged(ack: Ack, *, again: bool, ar_retry: bool) -> str:
     """The receipt of a message that was taken. `again`: the receiver may have had it before.
 
     Raises `PermanentError` for one that never will be, `TemporaryError` for one that may be later, `Fault` if the
-    receiver does not say.
+    receiver does not say, and `DestinationError` if it takes no such messages at all.
     """
     if ack.code in TAKEN:
         return f"{ack.control_id}: {ack.code}"
     conditions = {each.condition for each in ack.complaints}
+    if conditions & _OF_THE_SETTINGS:
+        raise DestinationError(f"the receiver takes no such messages; see processing_id and version: {ack}")
     if conditions & _HOPELESS:
         raise PermanentError(f"the receiver refused the result: {ack}")
     if _DUPLICATE in conditions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glycanbridge import PermanentError
+from glycanbridge import DestinationError, PermanentError
 from glycanbridge_ehr.hl7 import oru_r01
 from glycanbridge_ehr.hl7_acks import judged
 from glycanbridge_ehr.hl7_trail import Trail
@@ -36,7 +36,7 @@ class MllpWay:
         ack = self._client.exchange(message, leaving=lambda: left_before.append(self._trail.leaves(message.control_id)))
         try:
             receipt = judged(ack, again=any(left_before), ar_retry=self._settings.ar_retry)
-        except PermanentError:
+        except (PermanentError, DestinationError):  # it has been refused, and is nowhere
             self._trail.settle(message.control_id)
             raise
         self._trail.keep_chart(report, patient, sending)

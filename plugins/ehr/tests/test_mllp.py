@@ -132,7 +132,8 @@ def in_turn(*answers):
     return once(next_one)
 
 
-HOPELESS = [each for each in CONDITIONS if each not in {"205", "206", "207"}]
+OF_THE_SETTINGS = ["200", "201", "202", "203"]
+HOPELESS = [each for each in CONDITIONS if each not in {*OF_THE_SETTINGS, "205", "206", "207"}]
 
 
 @pytest.mark.parametrize("code", ["AA", "CA"])
@@ -155,6 +156,20 @@ def test_a_message_that_the_receiver_cannot_read_is_a_dead_letter_that_names_the
         deliver(plugin)
     with closing(sqlite3.connect(tmp_path / "state" / "hl7.db")) as trail:
         assert trail.execute("SELECT * FROM unsettled").fetchall() == []
+
+
+@pytest.mark.parametrize("condition", OF_THE_SETTINGS)
+@pytest.mark.parametrize("code", ["AE", "CE", "AR", "CR"])
+def test_a_receiver_that_takes_no_such_messages_burns_no_result(tmp_path, code, condition):
+    """A wrong MSH-11 or MSH-12 is wrong in every message; once the settings are right the same result goes through."""
+    answer = in_turn(lambda message: ack(message, code, f"ERR||PID^1^5|{condition}|E||||Söhne"), ack)
+    with peer(answer) as receiver, sender(receiver.port, tmp_path) as plugin:
+        with pytest.raises(DestinationError, match=f"see processing_id and version: {code}, {condition} ") as raised:
+            deliver(plugin)
+        assert "Söhne" not in str(raised.value)
+        with closing(sqlite3.connect(tmp_path / "state" / "hl7.db")) as trail:
+            assert trail.execute("SELECT * FROM unsettled").fetchall() == []
+        assert "AA" in deliver(plugin, attempt=2)
 
 
 @pytest.mark.parametrize("condition", ["206", "207"])
