@@ -39,8 +39,8 @@ def abilities_in(statement: dict[str, Any], *, types: Sequence[str]) -> Abilitie
     if not (isinstance(version, str) and version.startswith("4.0")):
         raise DestinationError("the server does not speak FHIR R4 (4.0): R4 is what the bridge sends; see url")
     servers = [each for each in _dicts(statement.get("rest")) if each.get("mode") == "server"]
-    interactions = {each.get("code") for rest in servers for each in _dicts(rest.get("interaction"))}
-    resources = {each.get("type"): each for rest in servers for each in _dicts(rest.get("resource"))}
+    interactions = {str(each.get("code")) for rest in servers for each in _dicts(rest.get("interaction"))}
+    resources = {str(each.get("type")): each for rest in servers for each in _dicts(rest.get("resource"))}
     ours = [resources.get(each, {}) for each in types]
     return Abilities(
         transaction="transaction" in interactions,
@@ -51,7 +51,7 @@ def abilities_in(statement: dict[str, Any], *, types: Sequence[str]) -> Abilitie
 
 
 def _takes_new(resource: dict[str, Any]) -> bool:
-    return "create" in {each.get("code") for each in _dicts(resource.get("interaction"))}
+    return "create" in {str(each.get("code")) for each in _dicts(resource.get("interaction"))}
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ Of what a server says about a failure, only its codes and the places it names ar
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,7 @@ def entries_of(bundle: dict[str, Any]) -> list[Answer]:
         answers.append(
             Answer(
                 status=int(status[1]) if status else 500,
-                body=fhir_json.written(response.get("outcome") or {}),
+                body=json.dumps(response.get("outcome"), default=str).encode(),
                 location=location if isinstance(location, str) else None,
             )
         )

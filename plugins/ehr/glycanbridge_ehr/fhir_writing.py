@@ -186,7 +186,7 @@ class Writer:
             return None
         if "?" in (patient_of(found) or ""):
             raise DestinationError("the server keeps a conditional reference as it is; set patient to search")
-        if found.get("status") in WITHDRAWN:
+        if str(found.get("status")) in WITHDRAWN:
             raise PermanentError(
                 f"somebody has withdrawn the {part.type} in the EHR: a person must decide what is right"
             )
