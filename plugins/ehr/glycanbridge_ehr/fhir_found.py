@@ -41,9 +41,11 @@ def the_one(bundle: Resource, type_: str, *, system: str, value: str) -> Resourc
             f"the EHR has several of type {type_} under this identifier: a person must look, then replay"
         )
     for each in found:
-        if not _carries(each, system, value) or _ID.fullmatch(str(each.get("id"))) is None:
+        if not _carries(each, system, value):
             said = f"the EHR was asked for a {type_} with an identifier, and found one without it"
             raise PermanentError(f"{said}: it does not search by identifier")
+        if not isinstance(each.get("id"), str) or _ID.fullmatch(each["id"]) is None:
+            raise PermanentError(f"the EHR found a {type_} without a FHIR id: nothing can refer to it")
         return each
     return None
 

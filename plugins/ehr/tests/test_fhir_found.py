@@ -1,6 +1,7 @@
 """Whatever a server answers is read without breaking: it may be anything, and it may be made to harm."""
 
 import json
+import re
 
 import pytest
 from ehr_plugin import told
@@ -18,6 +19,7 @@ from glycanbridge_ehr.fhir_found import (
     same_result,
     the_one,
 )
+from glycanbridge_ehr.fhir_writing import Writer
 from glycanbridge_ehr.reports import report_of
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from hypothesis import given
@@ -51,7 +53,7 @@ statements = st.fixed_dictionaries({"rest": st.lists(rest | odd, min_size=1, max
     lambda each: each | {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1"}
 )
 OURS = (DestinationError, PermanentError, TemporaryError)
-PART, _, REPORT = parts_of(
+PART, _, REPORT = PARTS = parts_of(
     report_of(told()[0], kit_received_at=None),
     subject="Patient/1",
     corrected=False,
@@ -99,6 +101,88 @@ def test_a_transactions_answer_of_anything_is_as_many_answers_as_it_has_entries(
     bad = worst(entries)
     assert (bad is None) == all(each.ok for each in entries)
     assert bad is None or isinstance(failure(bad, doing="x"), OURS)
+
+
+class Server:
+    """A server that has our result, or takes it; at one place in one kind of answer it says something odd."""
+
+    def __init__(self, kind=None, path=(), odd=None):
+        self.kind, self.path, self.odd = kind, path, odd
+
+    def get(self, path):
+        return self._says("metadata", 200)
+
+    def search(self, type_, query):
+        return self._says(query.rpartition("|")[2], 200)
+
+    def send(self, method, path, resource, **headers):
+        return self._says("written", 200 if method == "PUT" or not path else 201)
+
+    def _says(self, kind, status):
+        said = with_something_odd(WELL[kind], self.path, self.odd) if kind == self.kind else WELL[kind]
+        return Answer(status=status, body=fhir_json.written(said), location="DiagnosticReport/1")
+
+
+TAKEN = {"interaction": [{"code": "create"}], "conditionalCreate": True, "conditionalUpdate": True}
+ABLE = {
+    "mode": "server",
+    "interaction": [{"code": "transaction"}],
+    "resource": [{"type": each, **TAKEN} for each in WRITTEN["report"]],
+}
+WELL = {
+    "metadata": {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": [ABLE]},
+    "written": {
+        "resourceType": "Bundle",
+        "type": "transaction-response",
+        "entry": [{"response": {"status": "200 OK", "location": f"{each.type}/1"}} for each in PARTS],
+    },
+    **{
+        each.value: {
+            "resourceType": "Bundle",
+            "type": "searchset",
+            "entry": [{"resource": {"id": "1", **each.resource}, "search": {"mode": "match"}}],
+        }
+        for each in PARTS
+    },
+}
+"""What it answers when it is well, by what it was asked."""
+
+
+def paths(value, so_far=()):
+    """Every place in a JSON value."""
+    yield so_far
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inside:
+        yield from paths(each, (*so_far, key))
+
+
+def with_something_odd(value, path, odd):
+    """The same value with something else at one place."""
+    if not path:
+        return odd
+    changed = value.copy()
+    changed[path[0]] = with_something_odd(value[path[0]], path[1:], odd)
+    return changed
+
+
+@pytest.mark.parametrize("mode", ["auto", "sequential", "search"])
+@pytest.mark.parametrize("corrected", [False, True])
+def test_whatever_is_odd_at_whichever_place_of_an_answer_there_is_a_reason_for_what_comes_of_it(mode, corrected):
+    """Or it does no harm. Nothing else comes out: that would be tried again for days, with nobody told why."""
+    settings = FhirSettings(url="http://127.0.0.1/fhir", mode=mode)
+
+    def written_to(server):
+        return Writer(server, settings).write(lambda _: list(PARTS), corrected=corrected)
+
+    assert written_to(Server()) == "DiagnosticReport/1"
+    for kind, said in WELL.items():
+        for path in paths(said):
+            for odd in ([], {}, None, 5, "odd?", ["odd?"], [[]], "2999-01-01T00:00:00Z"):
+                try:
+                    outcome = written_to(Server(kind, path, odd))
+                except OURS as error:
+                    outcome = str(error)
+                assert re.fullmatch(r"DiagnosticReport(/1)?|.* .*", outcome), (kind, path, odd)
 
 
 def test_a_number_that_would_fill_the_memory_is_not_written_out():

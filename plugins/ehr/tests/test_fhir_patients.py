@@ -59,6 +59,17 @@ def test_two_patients_under_one_identifier_are_for_people(make, fhir_server):
     assert fhir_server.count("Observation") == (0,)
 
 
+@pytest.mark.parametrize("id_", [None, 5, "", "a/b", "a?b", "x" * 65])
+def test_a_patient_without_a_fhir_id_gets_no_result(make, fhir_server, id_):
+    """`Patient/None` would be somebody, or nobody."""
+    patient = fhir_server.patient(GLYCANAGE, PATIENT) | {"id": id_}
+    told = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": patient}]}
+    fhir_server.front.will(answers(200, told), method="GET", path="/Patient?")
+    with pytest.raises(PermanentError, match="without a FHIR id"):
+        deliver(make(fhir_server))
+    assert fhir_server.count("Observation") == (0,)
+
+
 def test_another_system_or_a_like_identifier_is_another_patient(make, fhir_server):
     """An identifier is both: its system and its value."""
     fhir_server.patient(OTHERS, PATIENT)
