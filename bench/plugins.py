@@ -22,7 +22,7 @@ import apsw
 from bench import backlog
 from bench.folder import Folder, folder, install, sync_ms
 from bench.noop import Taken
-from bench.processes import Failed, Process, announced, cpu_s, descendants, ended, running, serving
+from bench.processes import Failed, Process, announced, cpu_s, descendants, ended, memory_mb, running, serving
 from bench.report import machine, spread, table
 
 _DELIVERED = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
@@ -73,6 +73,10 @@ class Measurement:
     """CPU milliseconds of the bridge's process for a delivery."""
     plugin_cpu_ms: float
     """Of the plugin's process."""
+    plugin_mb: float
+    """The most memory that the plugin's process held."""
+    grown_mb: float
+    """By how much that grew after the first tenth: what a delivery leaves behind."""
     wrong: str | None
     """What the far side did not take."""
 
@@ -119,16 +123,19 @@ def _figures(process: Process, made: Folder, deliveries: int) -> dict[str, float
     with closing(apsw.Connection(str(made.journal), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
         begun = _until(process, made, reader, deliveries // 10)
         hosts = descendants(process.pid)
-        before_s, cpus_s = time.monotonic(), _cpus_s(process.pid, hosts)
+        before_mb, before_s, cpus_s = _most_mb(hosts), time.monotonic(), _cpus_s(process.pid, hosts)
         done = _until(process, made, reader, deliveries)
         spent_s = time.monotonic() - before_s
         bridge_s, plugin_s = (after - before for after, before in zip(_cpus_s(process.pid, hosts), cpus_s, strict=True))
+        most_mb = _most_mb(hosts)
     count = done - begun
     return {
         "deliveries_per_s": count / spent_s,
         "ms_each": spent_s / count * 1000,
         "bridge_cpu_ms": bridge_s / count * 1000,
         "plugin_cpu_ms": plugin_s / count * 1000,
+        "plugin_mb": most_mb,
+        "grown_mb": most_mb - before_mb,
     }
 
 
@@ -144,6 +151,11 @@ def _until(process: Process, made: Folder, reader: apsw.Connection, wanted: int)
     return delivered
 
 
+def _most_mb(hosts: Sequence[int]) -> float:
+    """Of the largest of them, which is the plugin's: the others are the fork server, and what multiprocessing needs."""
+    return max((memory_mb(each) or 0.0 for each in hosts), default=0.0)
+
+
 def _cpus_s(bridge: int, hosts: Sequence[int]) -> tuple[float, float]:
     return cpu_s(bridge) or 0.0, sum(cpu_s(each) or 0.0 for each in hosts)
 
@@ -153,6 +165,8 @@ _FORMATS = {
     "ms_each": ("ms each", "{:.2f}"),
     "bridge_cpu_ms": ("CPU ms each: bridge", "{:.2f}"),
     "plugin_cpu_ms": ("plugin", "{:.2f}"),
+    "plugin_mb": ("its memory MB", "{:.1f}"),
+    "grown_mb": ("grown by", "{:.1f}"),
 }
 
 

@@ -64,7 +64,9 @@ class Attempts:
         except (TemporaryError, NotYetError, DestinationError) as error:
             asked_s = kept_seconds(error.retry_after_s)
             scope = next((scope for kind, scope in _SCOPES if isinstance(error, kind)), None)
-            return Outcome(result=Result.TEMPORARY, error=kept_text(str(error)), retry_after_s=asked_s, scope=scope)
+            unknown = isinstance(error, TemporaryError) and error.unknown
+            result = Result.UNKNOWN if unknown else Result.TEMPORARY
+            return Outcome(result=result, error=kept_text(str(error)), retry_after_s=asked_s, scope=scope)
         if receipt is None:
             return Outcome(result=Result.DELIVERED)
         if not isinstance(receipt, str):

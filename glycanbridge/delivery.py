@@ -69,7 +69,8 @@ class Result(StrEnum):
     TEMPORARY = "temporary"
     PERMANENT = "permanent"
     UNKNOWN = "unknown"
-    """It was cut off, by a kill or at its time limit: nobody knows whether the destination has it."""
+    """It was cut off, by a kill or at its time limit, or the answer was lost: nobody knows whether the destination has
+    it."""
 
 
 class Scope(StrEnum):

@@ -111,10 +111,14 @@ class TemporaryError(DeliveryError):
 
     `retry_after_s` is what the far side asked for, if it did: seconds, or a `Retry-After` header as it came (RFC 9110,
     10.2.3: seconds or a date). The next attempt comes no earlier, and there is no quick try before it.
+
+    `unknown`: it was sent, and the answer was lost, so that nobody knows whether the far side has it. There is no quick
+    try, and where the destination says `on_unknown: hold` a person decides.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | str | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | str | None = None, unknown: bool = False) -> None:
         self.retry_after_s = retry_after_s
+        self.unknown = unknown
         super().__init__(message)
 
 

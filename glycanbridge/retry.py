@@ -22,7 +22,7 @@ JITTER = 0.1
 
 
 def _worth_another_try(error: BaseException) -> bool:
-    asked_to_wait = isinstance(error, TemporaryError) and error.retry_after_s is not None
+    asked_to_wait = isinstance(error, TemporaryError) and (error.retry_after_s is not None or error.unknown)
     known = isinstance(error, PermanentError | NotYetError | DestinationError)
     return isinstance(error, Exception) and not known and not asked_to_wait
 
@@ -31,8 +31,8 @@ def with_tries(call: Callable[[], T], *, tries: int, sleep: Callable[[float], No
     """What `call` returns, trying up to `tries` times within a few seconds (waits of about 0.1, 0.2, 0.4 s, ...).
 
     Raises what the last try raised: at once for a `PermanentError`, `NotYetError` or `DestinationError`, for a
-    `TemporaryError` with `retry_after_s` (the far side knows better), and for whatever is not an `Exception`, such as
-    `SystemExit`.
+    `TemporaryError` with `retry_after_s` (the far side knows better) or one that is `unknown` (it may have it), and for
+    whatever is not an `Exception`, such as `SystemExit`.
     """
 
     def retrying() -> tenacity.Retrying:

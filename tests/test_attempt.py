@@ -21,6 +21,16 @@ class Nasty:
         raise SystemExit(4)
 
 
+def test_a_lost_answer_is_an_unknown_outcome_and_not_tried_again_at_once(taker):
+    """The far side may have it: whether it is made again is the destination's setting."""
+    taker.raises = TemporaryError("its answer was lost", unknown=True)
+
+    outcome = Attempts(taker, tries=3).deliver(delivery())
+
+    assert (outcome.result, outcome.error, outcome.retry_after_s) == (Result.UNKNOWN, "its answer was lost", None)
+    assert len(taker.taken) == 1
+
+
 class TokenRefused(DestinationError):
     """A plugin may have errors of its own."""
 

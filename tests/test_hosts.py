@@ -466,7 +466,7 @@ def framed(text: bytes, body: bytes = b"") -> bytes:
         (framed(b"[" * 60_000), "too deep"),
         (framed(b"[]"), "not an object"),
         (framed(b"{}"), "no result"),
-        (framed(b'{"result": "unknown"}'), "no result"),
+        (framed(b'{"result": "held"}'), "no result"),
         (framed(b'{"result": ["delivered"]}'), "no result"),
         (framed(b'{"result": "delivered", "receipt": 17}'), "no text"),
         (framed(b'{"result": "temporary", "error": "%s"}' % (b"x" * 4097)), "no text"),

@@ -26,6 +26,7 @@ LONGEST_S = 1e9
 _SIZES = struct.Struct(">II")
 _CHUNK_BYTES = 65_536
 _OUTCOME = ("result", "receipt", "error", "retry_after_s", "scope")
+_RESULTS = tuple(Result)
 
 
 Message = tuple[dict[str, Any], bytes]
@@ -145,7 +146,7 @@ def told_of_made(made: Made) -> dict[str, object]:
 def made_of(told: dict[str, Any]) -> Made:
     """The attempt that was sent. Raises `ValueError` unless it is one in every respect."""
     result, wait_s, took_s = told.get("result"), told.get("retry_after_s"), told.get("took_s", 0.0)
-    if result not in (Result.DELIVERED, Result.TEMPORARY, Result.PERMANENT):
+    if result not in _RESULTS:
         raise ValueError("no result")
     if not (wait_s is None or _is_time(wait_s)):
         raise ValueError("no time to wait")

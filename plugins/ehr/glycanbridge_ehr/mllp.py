@@ -55,7 +55,7 @@ class MllpClient:
     def exchange(self, message: Message, *, leaving: Callable[[], None]) -> Ack:
         """Send a message; the acknowledgement that names it. `leaving` is called before its first byte leaves.
 
-        Raises `TemporaryError`, after which it is not known whether the receiver has it unless the text says so, or
+        Raises `TemporaryError`, one that is `unknown` where the receiver may have the message, or
         `DestinationError` if the receiver's TLS and ours do not agree.
         """
         deadline = self._clock() + self._settings.longest_send_s
@@ -68,7 +68,7 @@ class MllpClient:
                 return self._exchange(message, deadline, leaving)
             except Closed:
                 told = f"{self._where} closed the connection without an acknowledgement"
-                raise TemporaryError(told, retry_after_s=_AGAIN_S) from None
+                raise TemporaryError(told, retry_after_s=_AGAIN_S, unknown=True) from None
             finally:
                 self._done_at = self._clock()
                 self._close_when_idle()
@@ -120,10 +120,10 @@ class MllpClient:
             clean = not rest and self._settings.idle_close_s > 0
         except ValueError:
             told = f"{self._where} did not acknowledge this message but something else"
-            raise TemporaryError(told, retry_after_s=_AGAIN_S) from None
+            raise TemporaryError(told, retry_after_s=_AGAIN_S, unknown=True) from None
         except TimeoutError:
             told = f"{self._where} sent no acknowledgement within {self._settings.ack_timeout_s:g} s (ack_timeout_s)"
-            raise TemporaryError(told, retry_after_s=_AGAIN_S) from None
+            raise TemporaryError(told, retry_after_s=_AGAIN_S, unknown=True) from None
         finally:
             if not clean:
                 self._drop()
@@ -144,7 +144,7 @@ class MllpClient:
             raise
         except OSError as error:
             told = f"{self._where}: {error.strerror or type(error).__name__}"
-            raise TemporaryError(told, retry_after_s=_AGAIN_S) from None
+            raise TemporaryError(told, retry_after_s=_AGAIN_S, unknown=True) from None
 
     def _read(self, connection: socket.socket, deadline: float) -> tuple[bytes, bytes]:
         data = b""

@@ -137,7 +137,7 @@ class Digests:
     def _send(self, entry: Entry) -> str:
         with self._state.change() as changes:
             digest = self._frozen(changes, entry)
-            entries = changes.entries_of(digest.id)
+            entries = changes.entries_of(digest.message_id)
         if digest.receipt is not None:
             return digest.receipt
         at = datetime.fromtimestamp(digest.frozen_ms / 1000, UTC)
@@ -151,14 +151,15 @@ class Digests:
         """The digest that the entry is in: with all that waits with it, if that is decided now."""
         now = changes.entry(entry.delivery_id)
         if now is None:  # somebody took the file away a moment ago
-            changes.write(now := entry)
+            changes.write(now := replace(entry, digest=None))
         if now.digest is not None:
             return changes.digest(now.digest)
         changes.forget_old(self._now_ms)
         entries = [each for each in changes.waiting(now.destination, now.practice_id) if self._is_fresh(each)]
         key = " ".join([str(self._now_ms), *(each.delivery_id for each in entries)])
         name = message_id(key, self._settings.sender)
-        return changes.digest(changes.freeze(entries, message_id=name, now_ms=self._now_ms))
+        changes.freeze(entries, message_id=name, now_ms=self._now_ms)
+        return changes.digest(name)
 
     def _letter(self, entries: list[Entry], at: datetime) -> Letter:
         practice_id, events = entries[0].practice_id, [each.told for each in entries]

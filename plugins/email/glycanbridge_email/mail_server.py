@@ -168,4 +168,4 @@ def failure(server: str, errand: Errand, error: Exception) -> Exception:
     if errand.step == LAST_STEP:
         told += "; nobody knows whether it has the mail, which is sent again under the same Message-ID"
     blip = errand.took_s < BLIP_S and errand.step != LAST_STEP and not isinstance(cause, TimeoutError)
-    return TemporaryError(told, retry_after_s=None if blip else SOON_S)
+    return TemporaryError(told, retry_after_s=None if blip else SOON_S, unknown=errand.step == LAST_STEP)

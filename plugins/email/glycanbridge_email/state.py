@@ -27,13 +27,13 @@ CREATE TABLE IF NOT EXISTS accepted (
     message_id TEXT, address TEXT, since_ms INTEGER NOT NULL, PRIMARY KEY (message_id, address)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS digests (
-    id INTEGER PRIMARY KEY, message_id TEXT NOT NULL UNIQUE, destination TEXT NOT NULL, practice_id TEXT NOT NULL,
+    message_id TEXT PRIMARY KEY, destination TEXT NOT NULL, practice_id TEXT NOT NULL,
     told_as TEXT NOT NULL, frozen_ms INTEGER NOT NULL, receipt TEXT
 );
 CREATE TABLE IF NOT EXISTS entries (
     delivery_id TEXT PRIMARY KEY, destination TEXT NOT NULL, practice_id TEXT NOT NULL, told_as TEXT NOT NULL,
     due_by TEXT NOT NULL, due_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL, order_ms INTEGER NOT NULL,
-    told TEXT NOT NULL, digest INTEGER REFERENCES digests (id) ON DELETE SET NULL
+    told TEXT NOT NULL, digest TEXT REFERENCES digests (message_id) ON DELETE SET NULL
 );
 CREATE INDEX IF NOT EXISTS entries_of_digest ON entries (digest);
 CREATE INDEX IF NOT EXISTS entries_of_practice ON entries (destination, practice_id) WHERE digest IS NULL;
@@ -58,14 +58,14 @@ class Entry:
     """The event's own time."""
     told: dict[str, Any]
     """What a template gets of it: no more than `personal` allows."""
-    digest: int | None = None
+    digest: str | None = None
+    """The Message-ID of the digest that it is in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
     """A frozen set of entries that goes out as one mail. `receipt` is there once it is sent."""
 
-    id: int
     message_id: str
     told_as: str
     frozen_ms: int
@@ -167,15 +167,15 @@ class Changes:
         """The entries of a practice that are in no digest."""
         return self._entries("destination = ? AND practice_id = ? AND digest IS NULL", destination, practice_id)
 
-    def entries_of(self, digest: int) -> list[Entry]:
+    def entries_of(self, digest: str) -> list[Entry]:
         """The entries of a digest, in the order of their events."""
         return self._entries("digest = ?", digest)
 
-    def digest(self, number: int) -> Digest:
-        """A digest by its number."""
-        asked = "SELECT id, message_id, told_as, frozen_ms, receipt FROM digests WHERE id = ?"
-        row = self._connection.execute(asked, (number,)).fetchone()
-        return Digest(id=row[0], message_id=row[1], told_as=row[2], frozen_ms=row[3], receipt=row[4])
+    def digest(self, message_id: str) -> Digest:
+        """A digest by its Message-ID: no other ever has the same, not even in a file that was made anew."""
+        asked = "SELECT told_as, frozen_ms, receipt FROM digests WHERE message_id = ?"
+        told_as, frozen_ms, receipt = self._connection.execute(asked, (message_id,)).fetchone()
+        return Digest(message_id=message_id, told_as=told_as, frozen_ms=frozen_ms, receipt=receipt)
 
     def last_frozen_ms(self, destination: str, practice_id: str) -> int | None:
         """When a practice's last digest was frozen."""
@@ -183,32 +183,31 @@ class Changes:
         found: int | None = self._connection.execute(asked, (destination, practice_id)).fetchone()[0]
         return found
 
-    def freeze(self, entries: Sequence[Entry], *, message_id: str, now_ms: int) -> int:
-        """Make a digest of the entries, which are all of one practice; its number."""
+    def freeze(self, entries: Sequence[Entry], *, message_id: str, now_ms: int) -> None:
+        """Make a digest of the entries, which are all of one practice."""
         first = entries[0]
         row = (message_id, first.destination, first.practice_id, first.told_as, now_ms)
         told = "INSERT INTO digests (message_id, destination, practice_id, told_as, frozen_ms) VALUES (?, ?, ?, ?, ?)"
-        number = self._connection.execute(told, row).lastrowid or 0
-        ids = [(number, each.delivery_id) for each in entries]
+        self._connection.execute(told, row)
+        ids = [(message_id, each.delivery_id) for each in entries]
         self._connection.executemany("UPDATE entries SET digest = ? WHERE delivery_id = ?", ids)
-        return number
 
     def thaw(self, digest: Digest) -> None:
         """Undo a digest that was not sent: its entries wait again."""
-        self._connection.execute("DELETE FROM digests WHERE id = ?", (digest.id,))
+        self._connection.execute("DELETE FROM digests WHERE message_id = ?", (digest.message_id,))
         self.all_have_it(digest.message_id)
 
     def sent(self, digest: Digest, receipt: str) -> None:
         """Keep that a digest is sent, and of its entries nothing but that they were in it."""
-        self._connection.execute("UPDATE digests SET receipt = ? WHERE id = ?", (receipt, digest.id))
-        self._connection.execute("UPDATE entries SET told = '{}' WHERE digest = ?", (digest.id,))
+        self._connection.execute("UPDATE digests SET receipt = ? WHERE message_id = ?", (receipt, digest.message_id))
+        self._connection.execute("UPDATE entries SET told = '{}' WHERE digest = ?", (digest.message_id,))
         self.all_have_it(digest.message_id)
 
     def forget_old(self, now_ms: int) -> None:
         """Let go of what is older than `RETENTION_S`: entries that come no more, their digests, and who has what."""
         for told in (
             "DELETE FROM entries WHERE seen_ms < ?",
-            "DELETE FROM digests WHERE frozen_ms < ? AND id NOT IN (SELECT digest FROM entries WHERE digest NOT NULL)",
+            "DELETE FROM digests WHERE frozen_ms < ? AND NOT EXISTS (SELECT 1 FROM entries WHERE digest = message_id)",
             "DELETE FROM accepted WHERE since_ms < ?",
         ):
             self._connection.execute(told, (now_ms - round(RETENTION_S * 1000),))

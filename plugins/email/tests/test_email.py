@@ -344,6 +344,13 @@ def test_own_parts_may_be_included_and_the_layout_replaced(make, deliver, server
     assert html.startswith("<p>Klinika</p>")
 
 
+def test_what_is_not_there_is_nothing_in_an_own_template_too(make, deliver, server, last, folder):
+    """Not the word None."""
+    (folder / "order-status-changed.txt").write_text("Iznos: [{{ event.amount }}]")
+    deliver(make(server.port, templates=folder), "order-status-changed", amount=None)
+    assert last()[1] == "Iznos: []\n"
+
+
 def test_an_empty_html_template_makes_mails_of_text_alone(make, deliver, server, folder):
     """Some clinics want no HTML."""
     (folder / "report-ready.html").write_text("")

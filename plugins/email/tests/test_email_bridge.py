@@ -264,10 +264,11 @@ def test_what_waits_for_a_digest_waits_in_the_journal_and_says_so(serving, desti
     assert len(server.taken) == 2
 
 
-def test_two_lanes_in_processes_of_their_own_send_each_mail_once(serving, destination, peer):
-    """Twenty events, two lanes."""
+@pytest.mark.parametrize("isolation", ["process", "thread"])
+def test_two_lanes_send_each_mail_once(serving, destination, peer, isolation):
+    """Twenty events; in threads both lanes share one instance."""
     server = peer()
-    serving.configure({"mail": destination(server.port) | {"lanes": 2}})
+    serving.configure({"mail": destination(server.port) | {"lanes": 2, "isolation": isolation}})
     with served(serving):
         for number in range(20):
             serving.post(sample(timestamp=1693123200000 + number))

@@ -301,6 +301,32 @@ def test_a_state_file_that_is_lost_after_the_freeze_loses_no_event(make, owed, s
     assert len(server.taken) == 1
 
 
+def test_what_one_lane_has_sent_marks_nothing_that_another_has_frozen(make, *, owed, deliver, server, tmp_path, clock):
+    """The file is lost while a digest is sent, and made anew with another digest in it, which could not be sent yet."""
+    plugin, other = make(server.port, **ZAGREB), make(server.port, **ZAGREB)
+    owed.add(1)
+    owed.until(plugin, EIGHT_HOURS - 1)
+    at = clock.moment
+
+    def lose_the_file():
+        server.when_taken = lambda: None
+        server.answers["end"] = "451 no"
+        shutil.rmtree(tmp_path / "email")
+        with pytest.raises(NotYetError):
+            deliver(other, number=2, received_at=at)
+        clock.turn(GATHER_S + 1)
+        with pytest.raises(TemporaryError):
+            deliver(other, number=2, received_at=at)
+
+    server.when_taken = lose_the_file
+    owed.until(plugin, 3, step_s=1)
+    assert set(owed.receipts) == {1}
+    server.answers["end"] = "250 2.0.0 ok"
+    receipt = deliver(other, number=2, received_at=at)
+    assert len(server.taken) == 2
+    assert receipt == f"{name_of(server.taken[1][1])} 250 2.0.0"
+
+
 @pytest.mark.parametrize("at", ["10:30", "09:00", "23:00"])
 @pytest.mark.parametrize("turned", [0, 4 * 3600])
 def test_changing_the_time_of_the_digest_loses_nothing(make, owed, server, at, turned):

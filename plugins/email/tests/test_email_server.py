@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import sqlite3
 import ssl
+import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 import pytest
@@ -226,6 +227,20 @@ def test_a_server_that_is_not_there_may_be_tried_again_at_once(make, deliver):
     with pytest.raises(TemporaryError, match=f"127.0.0.1:{port}: Connection refused; see that") as raised:
         deliver(make(port))
     assert raised.value.retry_after_s is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue is refused at once")
+def test_a_host_that_does_not_take_the_connection_is_not_waited_for_for_long(make, deliver):
+    """A firewall that drops what comes: here, a queue of connections that is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        for _ in range(3):
+            one = waiting.enter_context(closing(socket.socket()))
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        plugin = make(listener.getsockname()[1], connect_timeout_s=0.3)
+        with pytest.raises(TemporaryError, match="no answer at connecting in time") as raised:
+            deliver(plugin)
+    assert raised.value.retry_after_s == SOON_S
 
 
 def test_a_host_that_nobody_knows_is_a_misconfiguration(make, deliver, monkeypatch):

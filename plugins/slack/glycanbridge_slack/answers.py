@@ -55,7 +55,7 @@ def receipt_of(answer: WebhookResponse, place: str) -> str:
     if status >= 500 or status in _SOON_OVER:
         raise TemporaryError(f"{told}: the fault is on its side", retry_after_s=asked or 0)
     if status == 200 and body in {"", "o"}:
-        raise TemporaryError(f"{told} with half an answer: the message may be there already", retry_after_s=0)
+        raise TemporaryError(f"{told} with half an answer: the message may be there already", unknown=True)
     if status >= 400 and word and word not in _MENDED_BY and status not in _OF_THE_WAY:
         raise PermanentError(f"{told}: it does not take this message as it is")
     raise DestinationError(f"{told}: {_MENDED_BY.get(word) or _unknown(status)}")

@@ -58,8 +58,8 @@ class Webhook(WebhookClient):
     def post(self, message: Mapping[str, Any]) -> WebhookResponse:
         """The answer to a message, whatever its status. Raises `TemporaryError` or `DestinationError` without one.
 
-        Each has a `retry_after_s`, so that there are no quick tries: a webhook takes about one message a second, and
-        a message whose answer was lost may be there already.
+        There are never quick tries: a webhook takes about one message a second, and one whose answer was lost may be
+        there already.
         """
         return self.send_dict(dict(message))
 
@@ -161,4 +161,4 @@ def _unanswered(error: Exception, place: str, timeout_s: float) -> TemporaryErro
         if late
         else f"broke off before it had answered ({type(error).__name__})"
     )
-    return TemporaryError(f"{place} {why}: the message may be there already", retry_after_s=0)
+    return TemporaryError(f"{place} {why}: the message may be there already", unknown=True)

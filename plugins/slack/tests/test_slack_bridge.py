@@ -128,6 +128,17 @@ def test_a_kill_repeats_nothing_where_a_repeat_hurts(killed, serving, slack):
     assert len(slack.requests) == 1
 
 
+def test_a_message_whose_answer_the_network_lost_waits_for_a_person_where_a_repeat_hurts(serving, slack):
+    """It may be there: with `on_unknown: hold` somebody looks first."""
+    serving.set_up(on_unknown="hold")
+    slack.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", drop=True)
+    with served(serving):
+        serving.post(sample())
+        until(lambda: "1 deliveries wait for a person" in serving.run("check").stdout)
+    assert "may be there already" in state(serving)[1]
+    assert len(slack.requests) == 1
+
+
 def test_an_attempt_that_was_cut_off_waits_for_a_person_where_a_repeat_hurts(serving, slack):
     """Slack's answer drips in until the attempt is ended at `timeout_s`; with `on_unknown: hold` it is not repeated."""
     serving.set_up(timeout_s=1, timeouts=(0.4, 0.4), on_unknown="hold")

@@ -344,7 +344,7 @@ def test_half_an_answer_is_no_answer(slack, make, failure, data, drop):
     slack.sends(data, drop=drop)
     error = failure(make(), TemporaryError)
     assert "the message may be there already" in str(error)
-    assert error.retry_after_s == 0
+    assert (error.unknown, error.retry_after_s) == (True, None)
     assert len(slack.requests) == 1
 
 
@@ -373,12 +373,12 @@ def given(monkeypatch):
     return given
 
 
-def test_an_answer_that_does_not_come_in_time_is_temporary_without_a_quick_try(slack, make, failure, given):
+def test_an_answer_that_does_not_come_in_time_is_unknown_without_a_quick_try(slack, make, failure, given):
     """Another try would not fit into the attempt."""
     slack.is_silent()
     error = failure(make(read_timeout_s=0.05), TemporaryError)
     assert "did not answer within 0.05 s: the message may be there already" in str(error)
-    assert error.retry_after_s == 0
+    assert (error.unknown, error.retry_after_s) == (True, None)
     assert given.then[-1] == 0.05
 
 
@@ -402,7 +402,7 @@ def test_a_connection_that_is_not_taken_in_time_is_temporary(make, failure, full
     """Nothing was sent."""
     error = failure(make(webhook_url=f"http://127.0.0.1:{full_door}{SERVICE}", connect_timeout_s=0.05), TemporaryError)
     assert f"127.0.0.1:{full_door}: no connection within 0.05 s" in str(error)
-    assert error.retry_after_s == 0
+    assert (error.unknown, error.retry_after_s) == (False, 0)
 
 
 @pytest.fixture
@@ -457,7 +457,7 @@ def test_a_refused_connection_is_temporary(make, failure, nobody):
     """Nothing was sent."""
     error = failure(make(webhook_url=f"http://127.0.0.1:{nobody}{SERVICE}"), TemporaryError)
     assert str(error) == f"127.0.0.1:{nobody}: Connection refused"
-    assert error.retry_after_s == 0
+    assert (error.unknown, error.retry_after_s) == (False, 0)
 
 
 def test_a_name_that_cannot_be_resolved_is_temporary(failure, monkeypatch):
@@ -505,7 +505,7 @@ def test_a_handshake_that_does_not_go_on_is_no_connection(failure, through):
         settings = {"webhook_url": slacks(), "proxy": f"http://{here}"} if through else {"webhook_url": slacks(here)}
         error = failure(Slack(SlackSettings(**settings, connect_timeout_s=0.05)), TemporaryError)
     assert f"{here}: no connection within 0.05 s" in str(error)
-    assert error.retry_after_s == 0
+    assert (error.unknown, error.retry_after_s) == (False, 0)
 
 
 def test_a_connection_that_ends_within_the_handshake_is_temporary(failure):
