@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from filelock import FileLock
 from glycanbridge_csv import CsvSettings
 from serving import SECRET, Serving, sample, served, until
 from tracing import needs_strace, under_strace
+
+from bench.processes import descendants
 
 ZAGREB = "(DD.MM.YYYY Europe/Zagreb)"
 
@@ -212,16 +215,27 @@ def shown(serving, delivery_id):
     return row
 
 
+def plugins_process(serving):
+    """The process that the plugin runs in, which leads a session of its own."""
+    (found,) = (each for each in descendants(serving.process.pid) if os.getsid(each) == each)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the plugin's process in /proc")
 def test_what_takes_longer_than_an_attempt_may_is_made_again_and_has_one_row(serving):
-    """The plugin's process is ended at `timeout_s`, in the middle of whatever it waits for."""
-    exports = to_csv(serving, destination={"timeout_s": 0.5, "retry": {"schedule_s": [0.1] * 50}})
-    exports.mkdir()
+    """The plugin's process stands still, as before a share that does not answer, and is ended at `timeout_s`."""
+    retry = {"retry": {"schedule_s": [0.1] * 50}}
+    exports = to_csv(serving, destination={"timeout_s": 2, **retry}, lock_timeout_s=1)
     with served(serving):
-        with FileLock(exports / f".{REPORTS}.lock"):
-            serving.post(sample())
-            until(lambda: "no answer within 0.5 s" in str(deliveries(serving)[0]["last_error"]))
+        serving.post(sample())
         until(lambda: states(serving) == ["delivered"])
-    assert len(ids(exports / REPORTS)) == 1
+        os.kill(plugins_process(serving), signal.SIGSTOP)
+        serving.post(sample(timestamp=1693123200001))
+        until(lambda: states(serving) == ["delivered"] * 2)
+        attempts = shown(serving, deliveries(serving)[0]["id"])["attempts"]
+    assert [each["outcome"] for each in attempts] == ["unknown", "delivered"]
+    assert "no answer within 2 s" in attempts[0]["error"]
+    assert len(ids(exports / REPORTS)) == 2
 
 
 NEEDLES = {
