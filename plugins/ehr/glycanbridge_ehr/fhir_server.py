@@ -18,6 +18,7 @@ import httpx2
 
 from glycanbridge import DestinationError, TemporaryError
 from glycanbridge_ehr.fhir_answers import Answer
+from glycanbridge_ehr.fhir_reach import for_people
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from glycanbridge_ehr.smart import SmartAuth
 
@@ -124,16 +125,10 @@ class FhirServer:
 
     def _unreached(self, error: BaseException) -> TemporaryError | DestinationError:
         """What it means that no answer came. A certificate is a matter for people, all else passes."""
-        kind, cause = type(error).__name__, _tls_error(error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return DestinationError(
-                f"{self.name}: its certificate is not trusted ({cause.verify_message}); see ca_file"
-            )
-        if cause is not None and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
-            return DestinationError(f"{self.name}: no TLS with it ({cause.reason}); see url and certificate_file")
-        if isinstance(error, httpx2.ProxyError):
-            return DestinationError(f"{self.name}: the proxy does not let the bridge through; see proxy")
-        return TemporaryError(f"{self.name}: not reached, or cut off before its answer ({kind})")
+        trouble = for_people(error)
+        if trouble is not None:
+            return DestinationError(f"{self.name}: {trouble}")
+        return TemporaryError(f"{self.name}: not reached, or cut off before its answer ({type(error).__name__})")
 
     def _opened(self) -> httpx2.Client:
         with self._opening:
@@ -180,12 +175,3 @@ class FhirServer:
         except (OSError, ValueError) as error:
             raise DestinationError(f"{file}: cannot be used ({type(error).__name__}); expected PEM") from None
         return context
-
-
-def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """The TLS error that an error came from."""
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None

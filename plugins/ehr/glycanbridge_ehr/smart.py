@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import ssl
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from glycanbridge import DestinationError, TemporaryError
+from glycanbridge_ehr.fhir_reach import for_people
 from glycanbridge_ehr.settings_smart import SmartSettings, endpoint
 from glycanbridge_ehr.smart_answers import AGAIN_S, TokenAnswer, failure, lacking, token_in
 from glycanbridge_ehr.smart_key import SigningKey, signing_key
@@ -170,15 +170,9 @@ class _TokenEndpoint:
 
 def _unreached(error: Exception, *, at: str) -> DestinationError | TemporaryError:
     """What it means that no answer came: a certificate is a matter for people, all else passes."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return DestinationError(f"{at}: its certificate is not trusted ({cause.verify_message}); see ca_file")
-    if cause is not None and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
-        return DestinationError(f"{at}: no TLS with it ({cause.reason}); see token_url")
-    if isinstance(error, httpx2.ProxyError):
-        return DestinationError(f"{at}: the proxy does not let the bridge through; see proxy")
+    trouble = for_people(error)
+    if trouble is not None:
+        return DestinationError(f"{at}: {trouble}")
     return TemporaryError(f"{at}: not reached, or no whole answer ({type(error).__name__})", retry_after_s=AGAIN_S)
 
 
