@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import pairwise
+from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
-from conftest import Taker, make_destination, make_lane
+from conftest import HandClock, Taker, make_destination, make_lane
+from hypothesis import HealthCheck, given, settings
 from serving import SECRET, sample
 
 from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
+from glycanbridge.bridge import Bridge
+from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import State
+from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, SignatureError
-from glycanbridge.journal import Filter
+from glycanbridge.journal import Filter, Standing
+from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.signature import sign
 
 
@@ -281,3 +289,47 @@ def test_one_that_cannot_be_taken_yet_waits_as_long_as_it_needs_and_stops_nobody
     taker.known = True
     bridge.deliver_next(lane)
     assert {row.state for row in bridge.journal.deliveries(Filter())} == {State.DELIVERED}
+
+
+TROUBLES = [
+    DestinationError("refused"),
+    DestinationError("busy", retry_after_s=7),
+    TemporaryError("away"),
+    TemporaryError("its answer was lost", unknown=True),
+    NotYetError("later"),
+    None,
+]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.sampled_from(TROUBLES), st.integers(0, 4), st.integers(1, 4000)), max_size=8),
+    st.integers(0, 5),
+)
+def test_whatever_a_destination_has_been_through_it_is_owed_nothing_once_it_is_well(tmp_path, story, failures):
+    """No mixture of refusals, outages and waits leaves a delivery behind for good, or a destination left alone."""
+    clock, taker = HandClock(), Taker()
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    journal = SqliteJournal(folder / "journal.db", clock=clock, steady=clock.steady)
+    destination = make_destination("a", taker, schedule_s=(5,) * 10_000, circuit={"failures": failures})
+    letters = DeadLetters(folder / "letters", clock=clock)
+    bridge = Bridge(secrets=[SECRET], journal=journal, destinations=Destinations([destination]), dead_letters=letters)
+    lane, number = make_lane(destination), 0
+    try:
+        for taker.raises, events, passed_s in [*story, (None, 1, 0)]:
+            for _ in range(events):
+                number += 1
+                accept(bridge, sample(timestamp=number))
+            for _ in range(3):
+                while bridge.deliver_next(lane):
+                    pass
+                clock.turn(passed_s / 3)
+        for _ in range(20):  # two waits of an hour at the most, and a circuit that closes step by step
+            while bridge.deliver_next(lane):
+                pass
+            clock.turn(600)
+        rows = journal.deliveries(Filter(limit=100))
+        assert ([row.state for row in rows], len(rows)) == ([State.DELIVERED] * number, number)
+        assert journal.standings().get("a", Standing()).circuit.open_since is None
+    finally:
+        journal.close()
