@@ -53,6 +53,7 @@ class Circuit:
         failures = self.failures + 1
         if outcome.scope is Scope.DESTINATION and brake.failures:
             wait_s = outcome.asked_s or brake.first_wait_s
+            failures = self.failures or 1  # however often it says so, one success shows that it is mended
         elif 0 < brake.failures <= failures:
             number = failures - brake.failures + 1
             wait_s = growing_wait_s(number, first_s=brake.first_wait_s, longest_s=brake.longest_wait_s)

@@ -83,7 +83,7 @@ def test_a_destination_that_takes_nothing_is_left_alone_at_once_for_as_long_as_i
     assert (circuit.open_since, circuit.probe_at) == (1000, 301_000)
     again = circuit.after(refused, brake=BRAKE, probe=True, now=301_000)
     assert (again.open_since, again.probe_at) == (1000, 601_000)
-    assert after(circuit, Result.DELIVERED, probe=True, now=9000) == Circuit(answered_at=9000)
+    assert after(again, Result.DELIVERED, probe=True, now=9000) == Circuit(answered_at=9000)
     for asked_s, waits_s in ((None, 10), (0.0, 10), (1e9, 3600)):
         outcome = Outcome(result=Result.TEMPORARY, scope=Scope.DESTINATION, retry_after_s=asked_s)
         assert Circuit().after(outcome, brake=BRAKE, probe=False, now=0).probe_at == waits_s * 1000
