@@ -99,6 +99,8 @@ def test_a_password_that_was_wrong_is_mended(serving):
             serving.post(sample(timestamp=number))
         until(lambda: "not yet" in serving.rows("destinations")[0]["runs"])
         assert sum(row["attempts"] for row in serving.rows("deliveries", "list")) == 1
+        told = serving.run("destinations").stderr
+        assert (told.startswith("ehr runs: no: fails since"), told.endswith(": not yet\n")) == (True, True)
         (serving.folder / "taken.txt.go").touch()
         assert "the file can be written" in type_it(serving, check)
         type_it(serving, resume)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from glycanbridge.cli.options import config_option, json_option
-from glycanbridge.cli.tables import iso, show_rows
+from glycanbridge.cli.tables import LONGEST_CELL, iso, show_rows
 from glycanbridge.destinations import Destination, open_destinations
 from glycanbridge.journal import Owed, Standing
 from glycanbridge.journals import open_questions
@@ -43,6 +43,9 @@ def list_destinations(config: Path, *, as_json: bool) -> None:
         )
     columns = ("destination", "plugin", "runs", "pending", "running", "held", "dead", "oldest_due_at")
     show_rows(rows, as_json=as_json, columns=columns, nothing="no destinations")
+    for each in rows:
+        if not as_json and len(str(each["runs"])) > LONGEST_CELL:  # the table has cut off what to do about it
+            click.echo(f"{each['destination']} runs: {each['runs']}", err=True)
 
 
 def hindrance(destination: Destination | None, standing: Standing | None) -> str | None:
