@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from glycanbridge.delivery import Outcome, Scope
+from glycanbridge.delivery import SHORTEST_WAIT_S, Outcome, Scope
 from glycanbridge.retry import growing_wait_s
 
 
@@ -52,7 +52,7 @@ class Circuit:
             return self
         failures = self.failures + 1
         if outcome.scope is Scope.DESTINATION and brake.failures:
-            wait_s = outcome.asked_s or brake.first_wait_s
+            wait_s = max(outcome.asked_s or brake.first_wait_s, SHORTEST_WAIT_S)
             failures = self.failures or 1  # however often it says so, one success shows that it is mended
         elif 0 < brake.failures <= failures:
             number = failures - brake.failures + 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -137,18 +137,14 @@ class Claim:
     away does not."""
     outlived: bool = False
     """Another delivery got through since its last attempt failed: if it fails again, the fault is its own."""
+    alone: bool = False
+    """And nobody has failed since: if it says again that the destination takes nothing, that is so for it alone."""
     has_letter: bool = False
     """It died before, and there is a dead letter of it."""
     cut_off: bool = False
     """The attempt before it never ended, and may have been what ended the bridge."""
     whole: bool = True
     """The body is what was signed: it was held against the digest that was taken of it."""
-
-    def judged(self, outcome: Outcome) -> Outcome:
-        """The outcome as the bridge takes it: one that others have outlived cannot blame the destination."""
-        if outcome.scope is Scope.DESTINATION and self.outlived:
-            return replace(outcome, scope=None)
-        return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,5 +211,5 @@ def settle(
     elif outcome.scope is Scope.DESTINATION and left_alone:
         wait_s = min(wait_s, asked_s)
     else:
-        wait_s = max(wait_s, asked_s)
+        wait_s = max(wait_s, asked_s, 0.0 if counts else SHORTEST_WAIT_S)
     return Settlement(state=TRANSITIONS[State.RUNNING, "retry"], wait_s=wait_s, counts=counts)

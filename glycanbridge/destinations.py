@@ -6,6 +6,7 @@ The journal decides who is owed what; a lane's host calls the plugin.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from glycanbridge.attempt import Attempts
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.circuit import Brake
-from glycanbridge.delivery import Claim, Outcome, Result, Settlement, settle
+from glycanbridge.delivery import Claim, Outcome, Result, Scope, Settlement, settle
 from glycanbridge.errors import PluginError, Problem, without_text
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.events import Event
@@ -94,7 +95,9 @@ class Destination:
         delivered = outcome.result is Result.DELIVERED
         counts = claim.counts and outcome.scope is None
         wait_s = None if delivered else self._schedule.wait_s(claim.step, again=not counts)
-        left_alone = self.terms.brake.failures > 0
+        left_alone = self.terms.brake.failures > 0 and not claim.alone
+        if claim.alone and outcome.scope is Scope.DESTINATION:  # nobody waits for it, and it waits ever longer
+            outcome = replace(outcome, retry_after_s=(outcome.asked_s or 0.0) * claim.delivery.attempt)
         return settle(outcome, wait_s, counts=counts, holds_unknown=self.terms.holds_unknown, left_alone=left_alone)
 
     def attempts(self) -> Attempts:

@@ -64,11 +64,7 @@ class Lane:
         for each in made:
             fits = EXPECTED_S / max(each.took_s, EXPECTED_S / LARGEST_BATCH)
             self._room = 1.0 if each.outcome.failed else max(1.0, min(2 * self._room, fits))
-        judged = [
-            (claim, each if each.outcome.scope is None else each._replace(outcome=claim.judged(each.outcome)))
-            for claim, each in zip(others, made, strict=False)
-        ]
-        return [*refused, *judged]
+        return [*refused, *zip(others, made, strict=False)]
 
     def _refused(self, claim: Claim) -> Outcome | None:
         """Why the plugin is not even called, if so."""

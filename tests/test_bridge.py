@@ -242,24 +242,68 @@ def test_a_destination_that_refuses_everything_is_asked_now_and_then_and_nothing
     assert {row.state for row in bridge.journal.deliveries(Filter())} == {State.DELIVERED}
 
 
-def test_one_that_is_refused_while_others_get_through_comes_to_its_end(make_bridge, clock):
-    """A right that is missing for one practice alone: it must not stop all others again and again."""
+def test_one_that_is_refused_while_others_get_through_holds_nobody_back(make_bridge, clock):
+    """A right that is missing for one practice alone: it waits, ever longer, and the destination is not left alone."""
 
     class Picky(Taker):
         def _take(self, event, delivery):
             self.raises = None if event.timestamp.microsecond else DestinationError("forbidden")
             return super()._take(event, delivery)
 
-    destination = make_destination("a", Picky(), schedule_s=(5,))
+    picky = Picky()
+    destination = make_destination("a", picky, schedule_s=(5,))
     bridge, lane = make_bridge(destination), make_lane(destination)
-    for number in range(8):
+    for number in range(100):
         accept(bridge, sample(timestamp=number))
         while bridge.deliver_next(lane):
-            pass
+            clock.turn(0.01)
+        if number > 2:
+            assert bridge.journal.standings()["a"].circuit.open_since is None
         clock.turn(400)
 
-    states = [row.state for row in bridge.journal.deliveries(Filter())]
-    assert sorted(states) == [State.DEAD, *[State.DELIVERED] * 7]
+    states = [row.state for row in bridge.journal.deliveries(Filter(limit=200))]
+    assert sorted(states) == [*[State.DELIVERED] * 99, State.PENDING]
+    assert 5 <= len(picky.taken) - 99 <= 25
+
+
+def test_a_destination_that_takes_a_few_at_a_time_is_not_pressed_and_uses_nothing_up(make_bridge, clock):
+    """Each has been refused before, and now others get through: that is no fault of theirs, for there are too many."""
+
+    class Limited(Taker):
+        room = 0
+
+        def _take(self, event, delivery):
+            self.raises = None if self.room > 0 else DestinationError("too many", retry_after_s=60)
+            self.room -= 1
+            return super()._take(event, delivery)
+
+    limited = Limited()
+    destination = make_destination("a", limited, schedule_s=(5, 60, 300))
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    for number in range(60):
+        accept(bridge, sample(timestamp=number))
+    asked = []
+    for minute in range(600):
+        limited.room = 2 if minute > 200 else 0  # away for a while, until each has been tried; then two a minute
+        before = len(limited.taken)
+        while bridge.deliver_next(lane):
+            pass
+        asked.append(len(limited.taken) - before)
+        clock.turn(61)
+
+    assert max(asked) <= 4
+    assert {row.state for row in bridge.journal.deliveries(Filter(limit=100))} == {State.DELIVERED}
+
+
+@pytest.mark.parametrize(("failures", "schedule_s", "asked_s"), [(0, (), 0), (0, (0,), None), (5, (0,), "0.0001")])
+def test_what_never_counts_is_not_made_again_at_once(make_bridge, taker, failures, schedule_s, asked_s):
+    """Whatever a far side asks for: nothing else would ever end it."""
+    destination = make_destination("a", taker, schedule_s=schedule_s, circuit={"failures": failures})
+    bridge, lane = make_bridge(destination), make_lane(destination)
+    accept(bridge, sample())
+    taker.raises = DestinationError("no", retry_after_s=asked_s)
+
+    assert [bridge.deliver_next(lane) for _ in range(3)] == [True, False, False]
 
 
 def test_one_that_cannot_be_taken_yet_waits_as_long_as_it_needs_and_stops_nobody(make_bridge, clock):

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from glycanbridge.circuit import Circuit
-from glycanbridge.delivery import Claim, Delivery, Ended, State
+from glycanbridge.delivery import Claim, Delivery, Ended, Scope, State
 from glycanbridge.journal import Terms
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.order import Order
@@ -136,7 +136,7 @@ class Delivering:
             )
             outlived = attempt > 0 and self._answered_since(row, attempt, circuit)
             told = {"probe": probe, "counts": outlived or not probe, "outlived": outlived, "cut_off": row in cut_off}
-            told["has_letter"] = bool(has_letter)
+            told |= {"has_letter": bool(has_letter), "alone": outlived and not circuit.failures}
             claims.append((Claim(delivery=delivery, row=row, step=step + 1, **told), digest))
         return claims
 
@@ -238,7 +238,10 @@ class Delivering:
         before, now = first, self._timekeeper.now
         for each in ended:
             claim, outcome = each.claim, each.outcome
-            if outcome.failed and claim.probe and claim.outlived:  # its own fault: others have got through meanwhile
+            if outcome.scope is Scope.DESTINATION and claim.alone:
+                outcome = replace(outcome, scope=None)  # so it is one failure; if the next one says so too, it is true
+            if outcome.failed and claim.probe and claim.outlived and outcome.scope is None:
+                # its own fault: others have got through meanwhile
                 after = replace(before, probe_at=before.open_since and now)
             else:
                 after = before.after(outcome, brake=terms.brake, probe=claim.probe, now=now)

@@ -14,8 +14,8 @@ from threading import Lock
 
 from glycanbridge import DestinationError, TemporaryError
 from glycanbridge_email.mails import Mail
-from glycanbridge_email.replies import MENDED_S, SOON_S, Reply, refusal
-from glycanbridge_email.session import LAST_STEP, Errand, Session
+from glycanbridge_email.replies import LAST_STEP, MENDED_S, SOON_S, Reply, refusal
+from glycanbridge_email.session import Errand, Session
 from glycanbridge_email.settings import EmailSettings
 
 IDLE_S = 30.0
@@ -60,7 +60,7 @@ class MailServer:
         with self._told(errand):
             session = self._new(errand)
             try:
-                self._ask(session, "NOOP", session.noop, 250)
+                self._ask(session, "NOOP", session.noop)
                 login = "takes the login" if self._settings.username else "wants no login so far"
                 return f"{self._settings.server} answers ({session.encryption}) and {login}; nothing was sent"
             finally:
@@ -75,23 +75,23 @@ class MailServer:
 
     def _transaction(self, session: Session, mail: Mail, to: Sequence[str]) -> Sent:
         options = [f"SIZE={len(mail.content)}"] if session.has_extn("size") else []
-        self._ask(session, "MAIL", lambda: session.mail(self._settings.sender, options), 250)
+        self._ask(session, "MAIL", lambda: session.mail(self._settings.sender, options))
         session.errand.step = "RCPT"
         refused = {}
         for address in to:
             reply = Reply.of(*session.rcpt(address))
             if reply.is_about_everything or not reply.is_smtp:
                 raise refusal(self._settings.server, "RCPT", reply)
-            if reply.code not in {250, 251}:
+            if not reply.is_yes:
                 refused[address] = reply
         if len(refused) == len(to):
             return Sent(None, refused)
-        return Sent(self._ask(session, "DATA", lambda: session.data(mail.content), 250), refused)
+        return Sent(self._ask(session, "DATA", lambda: session.data(mail.content)), refused)
 
-    def _ask(self, session: Session, step: str, ask: Callable[[], tuple[int, bytes]], code: int) -> Reply:
+    def _ask(self, session: Session, step: str, ask: Callable[[], tuple[int, bytes]]) -> Reply:
         session.errand.step = step
         reply = Reply.of(*ask())
-        if reply.code != code:
+        if not reply.is_yes:
             raise refusal(self._settings.server, session.errand.step, reply)
         return reply
 

@@ -16,6 +16,8 @@ MENDED_S = 300.0
 """When to ask again after something that a person has to mend."""
 _ENHANCED = re.compile(rb"([245]\.\d{1,3}\.\d{1,3})(?=\s|$)")
 _LOGIN_WANTED = {530, 534, 535, 538}
+LAST_STEP = "the end of DATA"
+"""The mail has been told, or a part of it: until the server answers, nobody knows whether it has it."""
 _BEFORE_ANY_MAIL = {"the greeting", "EHLO", "STARTTLS", "AUTH", "RSET", "NOOP"}
 
 
@@ -38,6 +40,11 @@ class Reply(NamedTuple):
     def is_smtp(self) -> bool:
         """Whether it is an answer at all."""
         return 200 <= self.code <= 599
+
+    @property
+    def is_yes(self) -> bool:
+        """The first digit says so (RFC 5321, 4.2.1)."""
+        return 200 <= self.code <= 299
 
     @property
     def is_about_everything(self) -> bool:
@@ -65,7 +72,7 @@ def refusal(server: str, step: str, reply: Reply) -> Exception:
     told = f"{server} answered {step} with {reply}"
     if not reply.is_smtp:
         told = f"{server} gave no SMTP answer to {step}; see that `host` and `port` are those of a mail server"
-        return TemporaryError(told, retry_after_s=SOON_S)
+        return TemporaryError(told, retry_after_s=SOON_S, unknown=step == LAST_STEP)
     if reply.is_about_everything or step in _BEFORE_ANY_MAIL:
         return _of_everything(told, step, reply)
     if reply.code < 500:

@@ -11,12 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from glycanbridge import DestinationError
-from glycanbridge_email.replies import MENDED_S
+from glycanbridge_email.replies import LAST_STEP, MENDED_S
 from glycanbridge_email.settings import EmailSettings
 
 LARGEST_ANSWER_BYTES = 65_536
-LAST_STEP = "the end of DATA"
-"""The mail has been told, or a part of it: until the server answers, nobody knows whether it has it."""
 LEAVE_S = 0.5
 """How long the server may take to say goodbye."""
 _MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")

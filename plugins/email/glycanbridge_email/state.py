@@ -119,7 +119,7 @@ class State:
 def unwritable(file: Path, error: OSError) -> TemporaryError:
     """The error to raise for a file that the system does not let us write."""
     told = f"{file}: {error.strerror or type(error).__name__}; see that it may be written to, and has space"
-    return TemporaryError(told)
+    return TemporaryError(told, retry_after_s=BUSY_S)  # no quick try: somebody may have the mail already
 
 
 class Changes:

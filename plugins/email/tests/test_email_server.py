@@ -17,6 +17,7 @@ from glycanbridge_email.replies import MENDED_S, SOON_S
 from glycanbridge_email.state import RETENTION_S
 
 from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
+from glycanbridge.retry import with_tries
 
 TWO = {"to": ["first@clinic.example", "second@clinic.example"]}
 NEEDLES = ("patient_123", "KIT001234", "45.2", "clinic.example", "report_78901", "said the server")
@@ -156,6 +157,22 @@ REFUSALS = [
     ("end", "530 said the server", DestinationError, MENDED_S, LOGIN),
     *(("end", f"{code} said the server", PermanentError, None, "it refuses this mail") for code in (550, 552, 554)),
 ]
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "end"])
+def test_a_yes_in_another_number_is_a_yes(peer, make, deliver, step):
+    """The first digit says it (RFC 5321, 4.2.1): else a mail that was taken is sent again and again."""
+    server = peer(**{step: "252 2.0.0 ok"})
+    receipt = deliver(make(server.port))
+    assert receipt.endswith(" 252 2.0.0" if step == "end" else " 250 2.0.0")
+
+
+def test_an_answer_to_the_mail_that_is_none_leaves_it_unknown(peer, make, deliver):
+    """It was told whole: with `on_unknown: hold` it must not be sent again by itself."""
+    server = peer(end="HTTP/1.1 400 Bad Request")
+    with pytest.raises(TemporaryError, match="no SMTP answer to the end of DATA") as raised:
+        deliver(make(server.port))
+    assert raised.value.unknown
 
 
 @pytest.mark.parametrize(
@@ -555,6 +572,16 @@ def test_a_state_directory_that_cannot_be_is_temporary(peer, make, deliver, tmp_
     server = peer(RCPT={"second@clinic.example": "450 no"})
     with pytest.raises(TemporaryError, match="see that it may be written to, and has space"):
         deliver(make(server.port, **TWO, state=tmp_path / "file" / "email"))
+
+
+def test_a_state_that_cannot_be_kept_gives_nobody_the_same_mail_again_within_an_attempt(peer, make, deliver, tmp_path):
+    """Nothing can be kept of who has the mail: each quick try would send it anew to those who have it."""
+    (tmp_path / "file").write_text("")
+    server = peer(RCPT={"second@clinic.example": "450 no"})
+    plugin = make(server.port, **TWO, state=tmp_path / "file" / "email")
+    with pytest.raises(TemporaryError):
+        with_tries(lambda: deliver(plugin), tries=3, sleep=lambda _: None)
+    assert [to for to, _ in server.taken] == [["first@clinic.example"]]
 
 
 def test_a_state_file_that_another_program_holds_is_temporary(peer, make, deliver, tmp_path, monkeypatch):
