@@ -70,11 +70,14 @@ class Ehr:
     def _send(self, report: Report, delivery: Delivery) -> str:
         before = self._sent.last(delivery.destination, report.report_id)
         if before is not None:
+            is_newer = (before.created_on, before.received_at) <= (report.created_on, delivery.received_at)
             if before.digest == report.digest:
+                if is_newer:  # what was told in between, and comes late, must not undo it
+                    self._keep(report, delivery, revision=before.revision, receipt=before.receipt)
                 return f"{before.receipt} (it has this result already)"
             if before.patient_digest != report.patient_digest:
                 raise PermanentError("the report was sent for another patient before: a person must look at both")
-            if before.created_on > report.created_on:
+            if not is_newer:
                 return f"{before.receipt} (it has a later result)"
         revision = before.revision + 1 if before else 0
         sending = Sending(destination=delivery.destination, revision=revision)
@@ -88,8 +91,13 @@ class Ehr:
                 raise PermanentError(f"{unknown}; it waited for {waited.days} days") from None
             raise NotYetError(f"{unknown}; the result waits, and is tried again in an hour") from None
         self._sent.forget_faults(delivery.destination, report.report_id)
-        self._sent.keep(delivery.destination, report, revision=revision, receipt=receipt)
+        self._keep(report, delivery, revision=revision, receipt=receipt)
         return receipt
+
+    def _keep(self, report: Report, delivery: Delivery, *, revision: int, receipt: str) -> None:
+        self._sent.keep(
+            delivery.destination, report, received_at=delivery.received_at, revision=revision, receipt=receipt
+        )
 
     def _counted(self, fault: Fault, report: Report, delivery: Delivery) -> Fault | PermanentError:
         """A fault, or the end if it was one too many."""

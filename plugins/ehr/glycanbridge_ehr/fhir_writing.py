@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import unquote
 
 from glycanbridge import DestinationError, PermanentError, TemporaryError
 from glycanbridge_ehr import fhir_json
@@ -18,6 +19,7 @@ from glycanbridge_ehr.fhir_found import (
     WITHDRAWN,
     is_later,
     is_whole,
+    matches,
     patient_of,
     reference_in,
     same_patient,
@@ -83,7 +85,7 @@ class Writer:
 
     def _at_once(self, parts: Parts, *, corrected: bool) -> str:
         """All resources in one transaction."""
-        if corrected and self._settings.verify:
+        if corrected and (self._settings.verify or self._settings.patient == "conditional"):
             self._find(parts(True)[-1])  # a correction must not carry a result from one chart into another
         entries = self._transact(parts(corrected), update=corrected)
         if not corrected and any(each.status != 201 for each in entries) and self._is_another(parts(False)):
@@ -190,9 +192,19 @@ class Writer:
             raise PermanentError(
                 f"somebody has withdrawn the {part.type} in the EHR: a person must decide what is right"
             )
-        if not same_patient(found, part):
+        if not self._is_of_ours(found, part):
             raise PermanentError("the EHR has this result of another patient: a person must look at both")
         return found
+
+    def _is_of_ours(self, found: Resource, part: Part) -> bool:
+        """Is what the EHR has about the patient whom we mean? A conditional reference must be looked up for that."""
+        subject, ours = patient_of(found), str(part.resource["subject"]["reference"])
+        if subject is None or "?" not in ours:
+            return same_patient(found, part)
+        answer = self._server.search("Patient", unquote(ours.partition("?")[2]))
+        if not answer.ok:
+            raise failure(answer, doing="looking for the patient")
+        return [f"Patient/{each.get('id')}" for each in matches(answer.resource, "Patient")] == [subject]
 
     def _refuse_conditional_patients(self) -> None:
         if self._settings.patient == "conditional":

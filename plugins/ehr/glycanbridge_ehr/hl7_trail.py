@@ -41,17 +41,21 @@ class Trail:
             self._run("DELETE FROM unsettled WHERE control_id=?", control_id)
 
     def stays_in_its_chart(self, report: Report, patient: Patient, sending: Sending) -> None:
-        """Raise `PermanentError` if this corrects a result that went into another chart."""
-        if sending.revision == 0:
+        """Raise `PermanentError` if the result, or what it corrects, went into another chart, or may have."""
+        if not self._file.exists():
             return
         for (chart,) in self._run("SELECT chart FROM charts WHERE report=?", _name(report, sending)):
             if chart != _chart(report, patient):
-                told = "the result that this corrects went to another ehr_id: a person must look at both charts"
+                told = "the result, or an attempt at it, went to another ehr_id: a person must look at both charts"
                 raise PermanentError(told)
 
     def keep_chart(self, report: Report, patient: Patient, sending: Sending) -> None:
         """Keep in mind into whose chart a report went."""
         self._run("INSERT OR REPLACE INTO charts VALUES (?, ?)", _name(report, sending), _chart(report, patient))
+
+    def forget_chart(self, report: Report, sending: Sending) -> None:
+        """It went nowhere: its receiver has refused it."""
+        self._run("DELETE FROM charts WHERE report=?", _name(report, sending))
 
     def _run(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
         try:

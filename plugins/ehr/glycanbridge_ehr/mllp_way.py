@@ -33,13 +33,19 @@ class MllpWay:
         message = oru_r01(report, patient, sending, self._settings, ask_commit=ask_commit)
         self._trail.stays_in_its_chart(report, patient, sending)
         left_before: list[bool] = []
-        ack = self._client.exchange(message, leaving=lambda: left_before.append(self._trail.leaves(message.control_id)))
+
+        def leaving() -> None:
+            left_before.append(self._trail.leaves(message.control_id))
+            self._trail.keep_chart(report, patient, sending)
+
+        ack = self._client.exchange(message, leaving=leaving)
         try:
             receipt = judged(ack, again=any(left_before), ar_retry=self._settings.ar_retry)
         except (PermanentError, DestinationError):  # it has been refused, and is nowhere
             self._trail.settle(message.control_id)
+            if sending.revision == 0 and not any(left_before):
+                self._trail.forget_chart(report, sending)
             raise
-        self._trail.keep_chart(report, patient, sending)
         self._trail.settle(message.control_id)
         return receipt
 

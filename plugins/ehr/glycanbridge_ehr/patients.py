@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from glycanbridge import DestinationError, PermanentError
 
 _DELIMITERS = ",;\t"
 _KEY = "patient_id"
+_SAVING_S = 10
+"""A file that has just changed and ends within a line may be half of one: `47` of `4711` would be another's chart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +44,9 @@ class PatientFile:
     `,`, `;` or tabs.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, now_s: Callable[[], float] = time.time) -> None:
         self._file = file
+        self._now_s = now_s
         self._one_reader = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._patients: dict[str, frozenset[Patient]] = {}
@@ -66,7 +71,11 @@ class PatientFile:
                 status = self._file.stat()
                 seen = (status.st_mtime_ns, status.st_size, status.st_ino)
                 if seen != self._seen:
-                    self._patients = _patients_in(self._file.read_text(encoding="utf-8-sig"), str(self._file))
+                    text = self._file.read_text(encoding="utf-8-sig")
+                    if text and not text.endswith(("\n", "\r")) and self._now_s() - status.st_mtime < _SAVING_S:
+                        told = "is being saved, or its last line has no end; it is read again in a moment"
+                        raise DestinationError(f"{self._file} {told}", retry_after_s=_SAVING_S)
+                    self._patients = _patients_in(text, str(self._file))
                     self._seen = seen
             except OSError as error:
                 raise DestinationError(f"{self._file}: {error.strerror}; see that the bridge can read it") from None

@@ -23,8 +23,8 @@ from glycanbridge_ehr.reports import Report
 _LOCKS = 256
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sent (
-    destination TEXT, report_id TEXT, revision INTEGER, digest TEXT, patient_digest TEXT, created_on TEXT, receipt TEXT,
-    PRIMARY KEY (destination, report_id));
+    destination TEXT, report_id TEXT, revision INTEGER, digest TEXT, patient_digest TEXT, created_on TEXT,
+    received_at TEXT, receipt TEXT, PRIMARY KEY (destination, report_id));
 CREATE TABLE IF NOT EXISTS kits (
     destination TEXT, test_id TEXT, received_at TEXT, PRIMARY KEY (destination, test_id));
 CREATE TABLE IF NOT EXISTS faults (
@@ -41,6 +41,8 @@ class Before:
     digest: str
     patient_digest: str
     created_on: datetime
+    received_at: datetime
+    """When the bridge was told: it says which is later where GlycanAge gives two tellings one time."""
     receipt: str
 
 
@@ -75,23 +77,26 @@ class Sent:
     def last(self, destination: str, report_id: str) -> Before | None:
         """What was last sent of a report, if anything was."""
         question = (
-            "SELECT revision, digest, patient_digest, created_on, receipt FROM sent WHERE destination=? AND report_id=?"
+            "SELECT revision, digest, patient_digest, created_on, received_at, receipt FROM sent"
+            " WHERE destination=? AND report_id=?"
         )
-        for revision, digest, patient_digest, created_on, receipt in self._run(question, destination, report_id):
+        found = self._run(question, destination, report_id)
+        for revision, digest, patient_digest, created_on, received_at, receipt in found:
             return Before(
                 revision=revision,
                 digest=digest,
                 patient_digest=patient_digest,
                 created_on=datetime.fromisoformat(created_on),
+                received_at=datetime.fromisoformat(received_at),
                 receipt=receipt,
             )
         return None
 
-    def keep(self, destination: str, report: Report, *, revision: int, receipt: str) -> None:
+    def keep(self, destination: str, report: Report, *, received_at: datetime, revision: int, receipt: str) -> None:
         """Keep in mind that the EHR has taken this."""
-        created_on = report.created_on.astimezone(UTC).isoformat()
-        row = (destination, report.report_id, revision, report.digest, report.patient_digest, created_on, receipt)
-        self._run("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?)", *row)
+        times = [each.astimezone(UTC).isoformat() for each in (report.created_on, received_at)]
+        row = (destination, report.report_id, revision, report.digest, report.patient_digest, *times, receipt)
+        self._run("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
 
     def kit(self, destination: str, test_id: str) -> datetime | None:
         """When a test's kit came to the laboratory, if that is known."""

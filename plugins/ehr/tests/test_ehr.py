@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -116,7 +117,7 @@ def test_what_was_sent_is_remembered_over_a_restart_and_holds_no_result(sent, tm
     """Digests, times, and the EHR's name for it; nobody else on the machine may read even that."""
     event, _ = told()
     report = report_of(event, kit_received_at=None)
-    sent.keep("ehr", report, revision=2, receipt="DiagnosticReport/1")
+    sent.keep("ehr", report, received_at=report.created_on, revision=2, receipt="DiagnosticReport/1")
 
     before = Sent(tmp_path / "state", lock_timeout_s=0.1).last("ehr", report.report_id)
     assert (before.revision, before.digest, before.receipt) == (2, report.digest, "DiagnosticReport/1")
@@ -226,7 +227,7 @@ def test_many_lanes_write_to_the_memory_at_once(tmp_path):
 def test_a_file_is_read_as_spreadsheets_save_it(tmp_path, text):
     """With a byte order mark or without, with commas, semicolons or tabs, in any order, with empty and equal rows."""
     (tmp_path / "patients.csv").write_bytes(text.encode())
-    file = PatientFile(tmp_path / "patients.csv")
+    file = PatientFile(tmp_path / "patients.csv", now_s=lambda: time.time() + 60)
     assert file.find("p1") == Patient(ehr_id="e1", family="Söhne")
     assert file.find("p2") is None
     assert file.count() == 1
@@ -343,3 +344,18 @@ def test_a_way_by_fhir_loads_no_models_of_fhir():
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert "httpx2" in loaded
     assert loaded & {"fhir", "fhirkit", "fhir_core", "hl7", "hl7apy", "requests", "httpx"} == set()
+
+
+def test_a_file_that_is_just_being_saved_is_not_trusted(tmp_path):
+    """A spreadsheet saves in place: the last row may be cut within an `ehr_id`, and `47` be another's."""
+    file, later_s = tmp_path / "patients.csv", [0.0]
+    file.write_text("patient_id,ehr_id\npatient_123,47", encoding="utf-8")
+    patients = PatientFile(file, now_s=lambda: time.time() + later_s[0])
+    with pytest.raises(DestinationError, match="is being saved"):
+        patients.find("patient_123")
+
+    file.write_text("patient_id,ehr_id\npatient_123,4711\n", encoding="utf-8")
+    assert patients.find("patient_123").ehr_id == "4711"
+    file.write_text("patient_id,ehr_id\npatient_123,4712", encoding="utf-8")  # some editors end so
+    later_s[0] = 11.0
+    assert patients.find("patient_123").ehr_id == "4712"

@@ -152,15 +152,30 @@ def test_what_means_something_in_a_search_is_escaped_and_finds_the_right_one_or_
 
 
 def test_a_conditional_reference_is_resolved_by_the_server(make, sekmet):
-    """One request less, where the server can."""
+    """It is looked up only where something stands under the key: whose is that?"""
     patient = sekmet.patient(GLYCANAGE, PATIENT)
     plugin = make(sekmet, patient="conditional")
     deliver(plugin)
+    written = next(place for place, each in enumerate(sekmet.front.received) if each.method == "POST")
+    assert [each for each in sekmet.front.received[:written] if "/Patient?" in each.path] == []
     deliver(plugin, 2, glycanAge="44.1")
 
-    assert sekmet.front.asked("GET", "/Patient?") == []
     assert subjects(sekmet) == {f"Patient/{patient['id']}"}
     assert sekmet.every("DiagnosticReport")[0]["status"] == "corrected"
+
+
+@pytest.mark.parametrize("age", ["45.2", "44.1"])
+def test_a_result_never_moves_to_another_patient_by_a_conditional_reference(make, sekmet, tmp_path, age):
+    """Also where what was sent is forgotten: the EHR has the report, of somebody else."""
+    first = sekmet.patient(GLYCANAGE, PATIENT)
+    sekmet.patient(GLYCANAGE, "patient_456")
+    plugin = make(sekmet, patient="conditional")
+    deliver(plugin)
+    next(tmp_path.rglob("sent.db")).unlink()
+    with pytest.raises(PermanentError, match="of another patient"):
+        deliver(plugin, 2, patientId="patient_456", glycanAge=age)
+
+    assert subjects(sekmet) == {f"Patient/{first['id']}"}
 
 
 def test_a_conditional_reference_to_nobody_waits_and_to_several_is_for_people(make, sekmet):

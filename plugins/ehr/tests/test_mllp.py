@@ -1,5 +1,6 @@
 """Results over MLLP, to real receivers and to bad ones: taken once, credited only by their own acknowledgement."""
 
+import dataclasses
 import os
 import socket
 import sqlite3
@@ -20,6 +21,7 @@ from glycanbridge_ehr.hl7_acks import CONDITIONS
 from glycanbridge_ehr.mllp import LARGEST_ANSWER_BYTES, MllpClient
 from glycanbridge_ehr.settings_hl7 import MllpSettings
 from hl7_peers import (
+    PATIENTS,
     Certificates,
     ack,
     acknowledge,
@@ -933,3 +935,53 @@ def test_neither_fhirs_http_client_nor_its_tokens_are_loaded(tmp_path):
     command = [sys.executable, "-c", code, tmp_path]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def telling(plugin, number, *, after_s, **data):
+    """Hand over a report that the bridge was told of so much later."""
+    event, delivery = told(number=number, **data)
+    delivery = dataclasses.replace(delivery, received_at=delivery.received_at + timedelta(seconds=after_s))
+    return plugin.on_report_ready(event=event, delivery=delivery)
+
+
+def test_of_two_tellings_of_one_time_the_one_that_came_later_stands(tmp_path):
+    """The first one waited for its next attempt meanwhile: it must not undo the second."""
+    with peer() as receiver, sender(receiver.port, tmp_path) as plugin:
+        telling(plugin, 2, after_s=10, glycanAge="44.1")
+        assert telling(plugin, 1, after_s=0).endswith("(it has a later result)")
+        assert len(receiver.messages) == 1
+
+
+def test_what_was_told_again_later_is_not_undone_by_what_was_told_in_between(tmp_path):
+    """One value at one o'clock and again at three, another one at two that comes last."""
+    with peer() as receiver, sender(receiver.port, tmp_path) as plugin:
+        deliver(plugin, 1, createdOn=1693123001000)
+        deliver(plugin, 3, createdOn=1693123003000)
+        assert deliver(plugin, 2, glycanAge="44.1", createdOn=1693123002000).endswith("(it has a later result)")
+        assert len(receiver.messages) == 1
+
+
+def test_a_result_that_may_be_in_one_chart_does_not_go_into_another(tmp_path):
+    """Its acknowledgement was lost, and the file has another `ehr_id` by then: nobody but a person can know."""
+
+    def silent_at_first(wire):
+        message = wire.message()
+        if len(wire.peer.messages) > 1:
+            wire.send(ack(message))
+
+    with peer(silent_at_first) as receiver, sender(receiver.port, tmp_path) as plugin:
+        with pytest.raises(TemporaryError):
+            deliver(plugin)
+        (tmp_path / "patients.csv").write_text(PATIENTS.replace("0042", "0043"), encoding="utf-8")
+        with pytest.raises(PermanentError, match="another ehr_id"):
+            deliver(plugin, attempt=2)
+
+
+def test_a_result_stays_in_its_chart_also_where_what_was_sent_is_forgotten(tmp_path):
+    """`sent.db` is gone, and the chart still known."""
+    with peer() as receiver, sender(receiver.port, tmp_path) as plugin:
+        deliver(plugin)
+        next(tmp_path.rglob("sent.db")).unlink()
+        (tmp_path / "patients.csv").write_text(PATIENTS.replace("0042", "0043"), encoding="utf-8")
+        with pytest.raises(PermanentError, match="another ehr_id"):
+            deliver(plugin, 2)
