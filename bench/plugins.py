@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -128,7 +129,7 @@ def _figures(process: Process, made: Folder, deliveries: int) -> dict[str, float
         spent_s = time.monotonic() - before_s
         bridge_s, plugin_s = (after - before for after, before in zip(_cpus_s(process.pid, hosts), cpus_s, strict=True))
         most_mb = _most_mb(hosts)
-    count = done - begun
+    count = (done - begun) or math.nan  # so few that all were made before the first look: nothing was measured
     return {
         "deliveries_per_s": count / spent_s,
         "ms_each": spent_s / count * 1000,
