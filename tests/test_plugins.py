@@ -146,7 +146,6 @@ class Outdated:
 """
 
 
-@pytest.mark.filterwarnings("default")
 def test_what_will_be_gone_is_told_and_works(packages, monkeypatch):
     """For a release, before it breaks: an outdated name, an outdated hook; what others deprecate is no news here."""
     marked = hookspec(warn_on_impl=ContractWarning("on_old will be gone: use on_new"))
@@ -154,7 +153,8 @@ def test_what_will_be_gone_is_told_and_works(packages, monkeypatch):
     monkeypatch.setitem(glycanbridge._OUTDATED, "Age", "use the text")
     install_plugin(packages, "outdated", OUTDATED)
 
-    told = found("outdated")
+    with pytest.warns(DeprecationWarning, match="somebody else's"):
+        told = found("outdated")
 
     assert told.error is None
     assert told.plugin.warnings == (
