@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from serving import RECORDER, SECRET, Serving, install_plugin, served
+from snippets import PAGES, Reader, scenes
 
 from glycanbridge import hookimpl
 from glycanbridge.bridge import Bridge
@@ -183,3 +184,16 @@ def server(tmp_path_factory):
     )
     with served(serving):
         yield serving
+
+
+@pytest.fixture
+def read(serving):
+    """Makes a reader of what stands under a heading of a page for plugin authors; all of it must be done in the end."""
+    readers = []
+
+    def read(page: str, heading: str) -> Reader:
+        readers.append(Reader(serving, scenes(PAGES / page)[heading]))
+        return readers[-1]
+
+    yield read
+    assert [each.place for reader in readers for each in reader.left] == []

@@ -6,14 +6,14 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from serving import sample
-from snippets import Reader, Snippet, scenes, snippets
+from snippets import PAGES, scenes, snippets
 
+import glycanbridge
 from glycanbridge import Age, Delivery
 from glycanbridge.attempt import Attempts
 from glycanbridge.bridge_events import DeadDelivery, SettledDelivery
@@ -21,10 +21,9 @@ from glycanbridge.delivery import Outcome, Result
 from glycanbridge.destinations import open_destinations
 from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.events import AssignmentStatus, KitSet, OrderStatus, ReceivedKit, Report
-from glycanbridge.hookspecs import Hooks
+from glycanbridge.hookspecs import CONTRACT, UNSAID, Hooks
 from glycanbridge.settings import read_settings
 
-PAGES = Path(__file__).parent.parent / "docs" / "plugins"
 HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
 DATA = {
     "on_order_status_changed": OrderStatus,
@@ -52,49 +51,66 @@ def body_of(event_type: str) -> bytes:
     return json.dumps({"type": event_type, "timestamp": 1, "data": OWN[event_type]}).encode()
 
 
-def deliver(attempts: Attempts, name: str, event_type: str, event_id: str = "e1") -> Outcome:
+def deliver(attempts: Attempts, name: str, event_type: str) -> Outcome:
     """Hand a sample event to a plugin as a lane's host does."""
     return attempts.deliver(
-        Delivery(id=f"{event_id}:{name}", event_id=event_id, event_type=event_type, destination=name, attempt=1,
+        Delivery(id=f"e1:{name}", event_id="e1", event_type=event_type, destination=name, attempt=1,
                  received_at=datetime.now(UTC), body=body_of(event_type))
     )  # fmt: skip
 
 
-def deliver_all(folder: Path) -> Iterator[tuple[str, Outcome]]:
-    """Hand each destination one event of each type that it takes."""
+def deliver_all(folder: Path) -> dict[str, Outcome]:
+    """Hand the only destination one event of each type that it takes."""
     destinations, problems = open_destinations(*read_settings(folder / "bridge.yaml"))
+    ((name, destination),) = destinations.items()
     assert problems == []
-    for each in destinations.values():
-        attempts = each.attempts()
-        for event_type in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES):
-            if each.takes(event_type):
-                yield event_type, deliver(attempts, each.name, event_type)
-        attempts.close()
+    attempts, types = destination.attempts(), (*EVENT_TYPES, *BRIDGE_EVENT_TYPES)
+    made = {each: deliver(attempts, name, each) for each in types if destination.takes(each)}
+    attempts.close()
+    return made
 
 
 # What the pages hold
 
-SCENES = {"hooks.md"}
-"""Pages of which each heading is a scene that the general test below plays."""
-
 
 def test_every_block_has_somebody_who_runs_it():
-    """A snippet that nobody runs is wrong some day, and nobody knows."""
-    unknown = [
-        each.place
-        for page in PAGES.glob("*.md")
-        for each in snippets(page)
-        if page.name not in SCENES or each.language not in {"python", "yaml", "sh", "text"}
-    ]
+    """A snippet that nobody runs is wrong some day, and nobody knows. Whoever reads a part does all of it."""
+    tests = "".join(each.read_text(encoding="utf-8") for each in Path(__file__).parent.glob("test_docs_*.py"))
+    read = set(re.findall(r'read\("([\w.-]+)", "([^"]*)"\)', tests))
+    read |= {("hooks.md", f"`{signature(hook)}`") for hook in HOOKS}
 
-    assert unknown == []
+    there = {(page.name, heading) for page in PAGES.glob("*.md") for heading, blocks in scenes(page).items() if blocks}
+    assert there - read == set()
+
+
+def test_a_page_with_a_block_that_never_ends_is_told(tmp_path):
+    """All that follows would be a part of it, and run by nobody."""
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n```sh\nls\n")
+
+    with pytest.raises(ValueError, match=r"page\.md:2: this block has no end"):
+        list(snippets(page))
 
 
 def test_links_lead_somewhere():
-    """From page to page, and to headings that are there."""
-    for page in PAGES.glob("*.md"):
-        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
-            assert (PAGES / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+    """To a page that is there, or that is being written."""
+    later = {"testing.md", "publishing.md"}
+    targets = {
+        (page.name, target.partition("#")[0])
+        for page in PAGES.glob("*.md")
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    }
+
+    assert {(page, to) for page, to in targets if not (PAGES / to).exists() and to not in later} == set()
+
+
+def test_the_index_names_every_page():
+    """Nobody finds what nothing leads to."""
+    index = (PAGES / "README.md").read_text(encoding="utf-8")
+
+    assert [
+        page.name for page in PAGES.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index
+    ] == []
 
 
 # hooks.md: the reference
@@ -145,7 +161,7 @@ def told_type(annotation: object) -> str:
 def test_a_hook_is_told_as_it_is(hook):
     """Its arguments in the heading and in the overview, its sentence in the hookspecs' own words, and an example."""
     text = sections()[signature(hook)]
-    overview = sections() and (PAGES / "hooks.md").read_text().partition("## What every event has")[0]
+    overview, _, _ = (PAGES / "hooks.md").read_text().partition("## What every event has")
 
     assert f"| `{signature(hook)}` |" in overview
     assert text.startswith(f"> {HOOKS[hook].__doc__}\n")
@@ -167,10 +183,9 @@ def test_a_hooks_event_is_told_field_by_field(hook):
     """In order, with its types: a new field fails here until it is on the page."""
     rows = table(sections()[signature(hook)], "field of `event.data`")
 
-    assert {name: kind for name, (kind, _) in rows.items()} == {
-        name: told_type(field.annotation) for name, field in DATA[hook].model_fields.items()
-    }
-    assert list(rows) in (list(DATA[hook].model_fields), list(rows))
+    assert [(name, kind) for name, (kind, _) in rows.items()] == [
+        (name, told_type(field.annotation)) for name, field in DATA[hook].model_fields.items()
+    ]
 
 
 def test_a_set_is_told_field_by_field():
@@ -182,16 +197,27 @@ def test_a_set_is_told_field_by_field():
     ]
 
 
-def test_what_amounts_and_times_are_counted_in_is_told():
+def test_what_amounts_ages_and_durations_are_counted_in_is_told():
     """A number without its unit is read wrongly by somebody."""
-    for hook in DATA:
-        for name, (kind, what) in table(sections()[signature(hook)], "field of `event.data`").items():
-            if name == "amount":
-                assert "minor units" in what
-            if name.endswith("_ms"):
-                assert "milliseconds" in what
-            if kind == "`Age`":
-                assert "years" in what
+    units = {"amount": "minor units", "took_ms": "milliseconds", "glycan_age": "years", "chronological_age": "years"}
+    told = [
+        (name, units[name] in what)
+        for hook in DATA
+        for name, (_, what) in table(sections()[signature(hook)], "field of `event.data`").items()
+        if name in units
+    ]
+
+    assert {name for name, _ in told} == set(units)
+    assert all(has_unit for _, has_unit in told), told
+
+
+def test_what_all_events_have_is_told_field_by_field():
+    """What all of them have, and nothing that none has."""
+    rows = table(sections()["What every event has"], "field")
+    event = glycanbridge.ReportReady.model_validate_json(sample())
+
+    assert set(rows) == {*glycanbridge.Event.model_fields, "practice_id", "kit_codes"}
+    assert all(hasattr(event, name) for name in rows)
 
 
 def test_a_delivery_is_told_field_by_field():
@@ -204,26 +230,69 @@ def test_a_delivery_is_told_field_by_field():
 
 
 @pytest.mark.parametrize("hook", list(HOOKS))
-def test_a_hooks_example_does_what_it_says(serving, hook):
+def test_a_hooks_example_does_what_it_says(read, hook):
     """It is written beside a bridge.yaml, checked, given events, and the commands below it are typed."""
-    reader = Reader(serving)
-    files, commands = split(scenes(PAGES / "hooks.md")[f"`{signature(hook)}`"])
-    for each in files:
-        reader.follow(each)
-    checked = reader.check()
+    reader = read("hooks.md", f"`{signature(hook)}`")
+    reader.until("python")
+    checked = reader.serving.run("check")
     assert (checked.returncode, "warning" in checked.stdout) == (0, False), checked.stdout
 
-    made = dict(deliver_all(reader.folder))
+    made = deliver_all(reader.folder)
 
     assert {outcome.result for outcome in made.values()} == {Result.DELIVERED}, made
-    assert hook in HELD.keys() - DATA.keys() or len(made) == 1
+    assert len(made) == 1
     assert (reader.folder / "var" / "rules.txt").read_text() == HELD[hook]
-    for each in commands:
-        reader.follow(each)
+    if reader.left:
+        reader.type()
 
 
-def split(blocks: list[Snippet]) -> tuple[list[Snippet], list[Snippet]]:
-    """What is written down, and what is typed afterwards."""
-    typed = [number for number, each in enumerate(blocks) if each.language == "sh"]
-    first = typed[0] if typed else len(blocks)
-    return blocks[:first], blocks[first:]
+# settings.md, where-it-runs.md, changes.md
+
+
+def test_the_settings_example_delivers_and_its_descriptions_are_in_the_schema(read):
+    """What a field's docstring says is what an editor shows."""
+    reader = read("settings.md", "The JSON Schema")
+    reader.until("yaml")
+
+    (outcome,) = deliver_all(reader.folder).values()
+
+    assert (outcome.result, outcome.receipt) == (Result.DELIVERED, "a letter of 3 lines")
+    letter = (reader.folder / "var" / "letters" / "e1.txt").read_text()
+    assert "kit_code: …1234" in letter
+    assert "patient" not in letter
+    reader.type()
+
+
+def test_the_mistakes_are_told_as_they_are_shown(read):
+    """Line by line, to the column."""
+    reader = read("settings.md", "What a mistake looks like")
+    reader.until("yaml")
+    reader.until("yaml")
+
+
+def test_plugins_are_listed_as_it_is_shown(read):
+    """And those left out by the environment are told as such."""
+    reader = read("where-it-runs.md", "Which plugins there are")
+    assert " csv " in f" {' '.join(reader.type().split())} "
+    reader.type()
+
+
+def test_a_plugin_says_which_contract_it_is_made_for(read):
+    """As it is shown, and as the code has it."""
+    reader = read("changes.md", "Saying which one")
+    reader.until("python")
+    page = (PAGES / "changes.md").read_text()
+    reader.configure("{plugin_files: [rules.py], destinations: {rules: {plugin: rules}}}")
+
+    assert deliver_all(reader.folder)["report-ready"].receipt == "noted"
+    assert f'contract = "{UNSAID}"' in page
+    assert f"\n## {CONTRACT}\n" in page
+
+
+def test_the_contracts_page_has_every_public_name():
+    """What is not there may change from one release to the next."""
+    page = (PAGES / "changes.md").read_text()
+    children = {each.__name__ for each in glycanbridge.Event.__subclasses__()}
+    children |= {"DeliveryDead", "DeliverySettled"}
+
+    assert [name for name in {*glycanbridge.__all__, *HOOKS} - children if f"`{name}`" not in page] == []

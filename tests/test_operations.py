@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from serving import sample, served, until
+from serving import install_plugin, sample, served, until
 from test_story import taken, with_mode
 
 from glycanbridge.cli import COMMANDS
@@ -43,6 +43,15 @@ def ehr(mode="wait", **more) -> dict[str, object]:
     return {"ehr": settings}
 
 
+ALARM = """
+from glycanbridge import hookimpl
+
+class Alarm:
+    def __init__(self, settings): ...
+
+    @hookimpl
+    def on_delivery_dead(self, event, delivery): ...
+"""
 IMPATIENT = {"retry": {"tries": 1, "schedule_s": [0.1]}, "circuit": {"failures": 6, "first_wait_s": 600}}
 
 
@@ -150,6 +159,48 @@ def test_looking_in_and_a_dead_delivery(serving):
         until(lambda: serving.rows("dead-letters", "list")[0]["attempts"] == 2)
         type_it(serving, discard, **{"4be0": letter})
     assert serving.rows("dead-letters", "list") == []
+
+
+def test_plugins_that_cannot_be_used_are_told_and_their_destinations_wait(serving):
+    """In the words of the page's table, which says what to do about each."""
+    good = "from glycanbridge import hookimpl\nclass {}:\n    @hookimpl\n    def on_report_ready(self): ...\n"
+    install_plugin(serving.packages, "lacking", "import not_there")
+    install_plugin(serving.packages, "ahead", good.format("Ahead") + "    contract = '>=2'")
+    install_plugin(serving.packages, "twin", good.format("Twin"), distribution="glycanbridge-twin-a")
+    install_plugin(serving.packages, "twin", good.format("Twin"), distribution="glycanbridge-twin-b")
+    install_plugin(serving.packages, "killer", "import os; os._exit(3)")
+    install_plugin(serving.packages, "sour", good.format("Sour") + "    def __init__(self, settings): {}['x']")
+    (serving.folder / "rules.py").write_text(good.format("Rules"))
+    (serving.folder / "rules.py").chmod(0o666)
+    names = ("lacking", "ahead", "twin", "killer", "sour", "rules", "twins")
+    serving.configure({name: {"plugin": name} for name in names}, plugin_files=["rules.py"])
+    listed, destinations = commands("A plugin is broken, missing or outdated")
+    with served(serving):
+        assert serving.post(sample()).status == 200
+        until(lambda: "the plugin does not start" in serving.log.read_text())
+        told = type_it(serving, listed) + type_it(serving, destinations) + serving.log.read_text()
+
+    section = PAGE.partition("## A plugin is broken")[2].partition("## ")[0]
+    phrases = [max(row.split("..."), key=len) for row in re.findall(r"^\| `(.*?)`", section, re.MULTILINE)]
+    elsewhere = {"will be gone: use", "belongs to somebody else", "names only"}  # tests/test_plugins.py
+    assert len(phrases) == 10
+    missing = [each for each in phrases if each not in told]
+    assert [each for each in missing if not any(other in each for other in elsewhere)] == []
+    assert len(missing) == len(elsewhere)
+
+
+def test_an_alarm_is_looked_at(serving):
+    """It is an event like any other, and so is what became of it."""
+    install_plugin(serving.packages, "alarm", ALARM)
+    serving.configure(ehr("permanent") | {"ops": {"plugin": "alarm", "events": ["delivery-dead"]}})
+    assert "delivery-dead -> ops" in serving.run("check").stdout
+    with served(serving):
+        serving.post(sample())
+        until(lambda: serving.rows("deliveries", "list", "--destination", "ops", "--state", "delivered"))
+    events, deliveries = commands("Be told when a delivery is given up")
+
+    assert "delivery-dead" in type_it(serving, events)
+    assert ":ops" in type_it(serving, deliveries)
 
 
 def test_a_body_that_was_not_understood_is_left_while_it_is_not(serving):
