@@ -48,6 +48,11 @@ class Plugin:
     warnings: tuple[str, ...] = ()
     """What of the contract it uses that will be gone some day."""
 
+    def make(self, settings: BaseModel | None) -> object:
+        """An instance of it; one without an `__init__` of its own has no use for settings."""
+        has_own = any("__init__" in vars(each) for each in self.made_by.__mro__ if each is not object)
+        return self.made_by(settings) if has_own else self.made_by()
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class InstalledPlugin:

@@ -113,6 +113,18 @@ def test_only_those_that_are_named_are_imported(packages):
     assert "glycanbridge_bomb" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("init", "made"),
+    [("", None), ("    def __init__(self, settings): self.got = settings", "settings"),
+     ("    def __new__(cls): return object.__new__(cls)", None)],
+)  # fmt: skip
+def test_one_without_settings_needs_no_init(packages, init, made):
+    """Twenty lines may do without."""
+    install_plugin(packages, "plain", GOOD.format(name="Plain") + init)
+
+    assert getattr(found("plain").plugin.make("settings"), "got", None) == made
+
+
 def test_a_plugin_says_which_contract_it_is_made_for(packages):
     """One that says nothing was written for the first one."""
     for name, contract in (("silent", ""), ("exact", "    contract = '==1.0'"), ("range", "    contract = '>=1.0,<2'")):
