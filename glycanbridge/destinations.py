@@ -164,7 +164,7 @@ def problems_in(source: BridgeYaml) -> list[Problem]:
     for name, told in found.items() if isinstance(found, dict) else ():
         own, _ = validate(DestinationSettings, told, source, ("destinations", name))
         if own is not None:
-            installed = installed_plugins({own.plugin}, files=files_in(source))
+            installed = installed_plugins({own.plugin}, files=files_in(source), rehearse=True)
             problems += _open(name, own, RetrySettings(), installed, source)[1]
     return problems
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import types
 import typing
@@ -33,29 +32,13 @@ DATA = {
     "on_delivery_dead": DeadDelivery,
     "on_delivery_settled": SettledDelivery,
 }
-ABOUT = {
-    "deliveryId": "e1:ehr", "eventId": "e1", "eventType": "report-ready", "destination": "ehr", "practiceId": "p1",
-    "kitCode": "KIT001234",
-}  # fmt: skip
-OWN = {
-    "delivery-dead": ABOUT | {"plugin": "ehr", "attempts": 9, "reason": "no such patient", "receivedAt": 0},
-    "delivery-settled": ABOUT
-    | {"attempt": 1, "outcome": "temporary", "state": "pending", "error": "away", "receipt": None, "tookMs": 12},
-}
-
-
-def body_of(event_type: str) -> bytes:
-    """A sample event of GlycanAge's or of the bridge's own."""
-    if event_type in EVENT_TYPES:
-        return sample(event_type)
-    return json.dumps({"type": event_type, "timestamp": 1, "data": OWN[event_type]}).encode()
 
 
 def deliver(attempts: Attempts, name: str, event_type: str) -> Outcome:
     """Hand a sample event to a plugin as a lane's host does."""
     return attempts.deliver(
         Delivery(id=f"e1:{name}", event_id="e1", event_type=event_type, destination=name, attempt=1,
-                 received_at=datetime.now(UTC), body=body_of(event_type))
+                 received_at=datetime.now(UTC), body=sample(event_type))
     )  # fmt: skip
 
 
@@ -120,8 +103,9 @@ HELD = {
     "on_assignment_status_changed": "KIT001234 is patient_123's (regular)\n",
     "on_kit_received": "KIT001234 came on 27.08.2023 at 07:06 UTC\n",
     "on_report_ready": "report_78901: 45.2, +3.2 years\n",
-    "on_delivery_dead": "ehr has not got a report-ready, after 9 attempts\nsee: glycanbridge deliveries show e1:ehr\n",
-    "on_delivery_settled": "ehr report-ready temporary after 12 ms\n",
+    "on_delivery_dead": "results-ehr has not got a report-ready, after 9 attempts\n"
+    "see: glycanbridge deliveries show 3f9c2a1b7d4e:results-ehr\n",
+    "on_delivery_settled": "results-ehr report-ready delivered after 180 ms\n",
 } | dict.fromkeys(("check", "tells", "commands", "close"), "report_78901\n")
 """What each example leaves in its file after one event of each type that it takes."""
 

@@ -47,8 +47,6 @@ ALARM = """
 from glycanbridge import hookimpl
 
 class Alarm:
-    def __init__(self, settings): ...
-
     @hookimpl
     def on_delivery_dead(self, event, delivery): ...
 """

@@ -387,6 +387,36 @@ def test_a_bridge_starts_and_receives_whatever_its_plugins_imports_do(serving):
     assert "importing glycanbridge_killer:Killer ends the process (exit code 3)" in serving.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["destinations", "check", "plugins list", "schema", "events replay --destination b --since 1d",
+     "deliveries replay --destination b --state pending", "dead-letters replay --all"],
+)  # fmt: skip
+def test_no_command_ends_with_a_plugins_import(serving, line):
+    """Just then somebody needs to see what is wrong."""
+    install_plugin(serving.packages, "killer", "import os; os._exit(3)")
+    recorder = {"plugin": "recorder", "settings": {"file": "taken.txt"}}
+    serving.configure({"a": {"plugin": "killer"}, "b": recorder})
+    with served(serving):
+        serving.post(sample())
+
+    done = serving.run(*line.split())
+
+    assert done.returncode != 3, line
+    assert done.stdout + done.stderr
+
+
+def test_a_mistake_elsewhere_does_not_hide_an_import_that_ends_the_process(serving):
+    """All that is wrong is told at once."""
+    install_plugin(serving.packages, "killer", "import os; os._exit(3)")
+    serving.configure({"a": {"plugin": "killer"}}, retry={"tries": "many"})
+
+    told = serving.run("check").stdout
+
+    assert "retry.tries: expected an integer, got 'many'" in told
+    assert "(exit code 3)" in told
+
+
 # What is left when a plugin goes
 
 
