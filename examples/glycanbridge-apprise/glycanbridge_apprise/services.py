@@ -101,10 +101,20 @@ def _opened(url: str, asset: apprise.AppriseAsset) -> apprise.NotifyBase:
 
 
 def _hush() -> None:
-    """Apprise and what it is made of log addresses, and with them tokens and telephone numbers."""
-    for name in ("apprise", "urllib3", "requests_oauthlib", "oauthlib"):
-        logger = logging.getLogger(name)
+    """Let nothing be logged of addresses, and with them of tokens and telephone numbers, at whatever level."""
+    logger = logging.getLogger("apprise")
+    if _only_status not in logger.filters:
+        logger.addFilter(_only_status)
         logger.propagate = False
-        if not logger.handlers:
-            logger.addHandler(logging.NullHandler())
+        logger.addHandler(logging.NullHandler())
+    for name in ("urllib3", "requests", "requests_oauthlib", "oauthlib"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore", InsecureRequestWarning)
+
+
+def _only_status(record: logging.LogRecord) -> bool:
+    """Leave of a log line of Apprise's the status in it; drop one that has none."""
+    found = _STATUS.search(record.getMessage())
+    if found is not None:
+        record.msg, record.args = found[0], ()
+    return found is not None
