@@ -43,6 +43,12 @@ def _token(token: SecretStr) -> SecretStr:
     return token
 
 
+def _user(user: str) -> str:
+    if not user or ":" in user or not user.isprintable():
+        raise ValueError("expected a user's name, without a colon")
+    return user
+
+
 def _key(secret: SecretStr) -> SecretStr:
     key_of(secret)
     return secret
@@ -58,8 +64,8 @@ class Basic(BaseModel):
 
     model_config = STRICT
 
-    user: str = Field(min_length=1, pattern=r"^[^:\x00-\x1f\x7f]+$")
-    """Without a colon."""
+    user: Annotated[str, AfterValidator(_user)]
+    """Without a colon, at which the far side would part it from the password."""
     password: Annotated[SecretStr, Field(min_length=1)]
 
 

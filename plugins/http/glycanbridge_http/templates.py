@@ -148,8 +148,8 @@ def to_json(value: object) -> MadeJson:
 
 def as_text(value: object) -> str:
     """A value for people and for whatever is not JSON: times in ISO 8601, nothing for `None`, lists as JSON."""
-    if value is None:
-        return ""
+    if value is None or isinstance(value, Undefined):
+        return str(value or "")  # of what is missing this raises; of `"," if not loop.last` it is nothing
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, str):
@@ -161,7 +161,7 @@ def in_json(value: object) -> str:
     """A value within JSON: a text as it stands between quotes, everything else as JSON."""
     if isinstance(value, MadeJson):
         return value
-    if isinstance(value, str | datetime):
+    if isinstance(value, str | datetime | Undefined):
         return to_json(as_text(value))[1:-1]
     return to_json(value)
 
@@ -205,6 +205,8 @@ def _look_through(tree: nodes.Template, *, statements: bool) -> None:
         if not isinstance(statement, _STATEMENTS if statements else nodes.Output):
             there_is = "values, if, for and set" if statements else "values in {{ }} alone"
             _refuse(statement, f"{type(statement).__name__.lower()} cannot be used here: there are {there_is}")
+    for target in tree.find_all(nodes.NSRef):
+        _refuse(target, "only a name of its own can be set")
     for call in tree.find_all(nodes.Call):
         target = call.node
         if isinstance(target, nodes.Getattr) and target.attr in METHODS:
@@ -218,7 +220,8 @@ def _look_through(tree: nodes.Template, *, statements: bool) -> None:
 
 
 def _refuse(node: nodes.Node, why: str) -> NoReturn:
-    raise TemplateFault(node.lineno, why)
+    lines = (each.lineno for each in (node, *node.find_all(nodes.Node)))
+    raise TemplateFault(next(filter(None, lines), None), why)
 
 
 def _line(error: Exception) -> int | None:
