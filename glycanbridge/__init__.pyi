@@ -1,3 +1,5 @@
+from glycanbridge.bridge_events import DeliveryDead as DeliveryDead
+from glycanbridge.bridge_events import DeliverySettled as DeliverySettled
 from glycanbridge.delivery import Delivery as Delivery
 from glycanbridge.errors import DestinationError as DestinationError
 from glycanbridge.errors import NotYetError as NotYetError

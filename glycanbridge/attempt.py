@@ -6,11 +6,12 @@ Nothing here knows of schedules, settings or time limits: the same code runs in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import cast
 
+from glycanbridge.bridge_events import parse_kept
 from glycanbridge.delivery import Delivery, Outcome, Result, Scope
 from glycanbridge.errors import (
     DestinationError,
@@ -20,8 +21,7 @@ from glycanbridge.errors import (
     TemporaryError,
     without_text,
 )
-from glycanbridge.events import parse
-from glycanbridge.hookspecs import hook_name
+from glycanbridge.hookspecs import Command, hook_name
 from glycanbridge.plugins import plugin_manager
 from glycanbridge.retry import with_tries
 
@@ -75,7 +75,7 @@ class Attempts:
         return Outcome(result=Result.DELIVERED, receipt=kept_text(receipt))
 
     def _call(self, delivery: Delivery) -> Callable[[], object]:
-        event, name = parse(delivery.body), hook_name(delivery.event_type)
+        event, name = parse_kept(delivery.body), hook_name(delivery.event_type)
         hook = getattr(self._manager.hook, name)
         if not hook.get_hookimpls():  # owed to another version of the plugin, or while it could not be looked at
             raise PermanentError(f"the plugin has no {name}")
@@ -88,6 +88,10 @@ class Attempts:
     def tells(self) -> str | None:
         """What leaves through the plugin, in its own words. Raises what it raises."""
         return cast("str | None", self._manager.hook.tells())
+
+    def commands(self) -> Sequence[Command]:
+        """The plugin's commands, none if it has no such hook. Raises what it raises."""
+        return cast("Sequence[Command] | None", self._manager.hook.commands()) or ()
 
     def close(self) -> None:
         """Let the plugin let go of what it holds; what it raises is a log line."""

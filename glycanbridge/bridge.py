@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from glycanbridge.announcements import Announcer
 from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.delivery import Claim, Delivery, Ended, Outcome, State
 from glycanbridge.destinations import Destination, Destinations
@@ -34,11 +35,16 @@ class Bridge:
     """GlycanAge on one side, the destinations on the other, the journal in between."""
 
     def __init__(
-        self, *, secrets: Sequence[str], journal: Journal, destinations: Destinations, dead_letters: DeadLetters
+        self,
+        *,
+        secrets: Sequence[str],
+        journal: Journal,
+        destinations: Destinations,
+        dead_letters: DeadLetters,
+        announcer: Announcer | None = None,
     ) -> None:
-        self.journal, self.destinations = journal, destinations
-        self._secrets = secrets
-        self._dead_letters = dead_letters
+        self.journal, self.destinations, self._dead_letters = journal, destinations, dead_letters
+        self._secrets, self._announcer = secrets, announcer or Announcer(destinations)
 
     def accept(self, body: bytes, signature: str | None) -> Accepted:
         """Keep a signed body for good: once this returns, GlycanAge may forget it.
@@ -66,12 +72,14 @@ class Bridge:
         try:
             ended = [self._ended(destination, claim, made) for claim, made in lane.deliver(claims)]
             # An outcome that is not written down is an attempt made twice: insist, until we are told to stop.
-            settle = partial(self.journal.settle, ended, terms=destination.terms)
+            settle = partial(self.journal.settle, ended, terms=destination.terms, deaths=self._announcer.deaths(ended))
             kept = insist(settle, on=JournalUnavailable, until=lane.stopping)
             begun = {each.claim.row for each in ended}
             self.journal.release([each for each in claims if each.row not in begun])
             for each, is_kept in zip(ended, kept, strict=True):
-                self._settled(each, kept=is_kept)
+                self._announcer.settled(each, kept=is_kept)
+                if is_kept and each.claim.has_letter and each.settlement.state is State.DELIVERED:
+                    self._dead_letters.remove_of(each.claim.delivery)
         finally:
             self.journal.let_go(claims)
         return bool(claims)
@@ -82,14 +90,6 @@ class Bridge:
         settlement = destination.settlement(claim, outcome)
         letter = settlement.state is State.DEAD and self._bury(destination, claim.delivery, outcome)
         return Ended(claim=claim, outcome=outcome, settlement=settlement, took_ms=took_ms, letter=letter)
-
-    def _settled(self, ended: Ended, *, kept: bool) -> None:
-        if not kept:
-            log.warning("outcome dropped: the lease was lost", extra=ended.told)
-        elif ended.settlement.state is not State.DELIVERED:
-            log.warning("attempt failed: %s", ended.settlement.state, extra=ended.told)
-        elif ended.claim.has_letter:
-            self._dead_letters.remove_of(ended.claim.delivery)
 
     def _bury(self, destination: Destination, delivery: Delivery, outcome: Outcome) -> bool:
         try:

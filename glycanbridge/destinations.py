@@ -19,6 +19,7 @@ from glycanbridge.errors import PluginError, Problem, without_text
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.events import Event
 from glycanbridge.journal import Terms
+from glycanbridge.places import files_in
 from glycanbridge.plugins import InstalledPlugin, Plugin, installed_plugins, usable_plugin
 from glycanbridge.problems import validate
 from glycanbridge.retry import Schedule
@@ -48,6 +49,9 @@ class Destination:
         self.retry = retry
         self.folder = folder
         self.error = error
+        self.plugin_file = plugin.file if plugin else None
+        self.outdated = plugin.warnings if plugin else ()
+        """What its plugin uses that a later version will not have."""
         self._make = make
         self._schedule = Schedule(retry.schedule_s)
         self._event_types = plugin.event_types if plugin else EVENT_TYPES
@@ -134,13 +138,16 @@ class Destinations(Mapping[str, Destination]):
         return [each for each in self._by_name.values() if each.takes(event_type, practice_id)]
 
 
-def open_destinations(settings: Settings, source: BridgeYaml) -> tuple[Destinations, list[Problem]]:
+def open_destinations(
+    settings: Settings, source: BridgeYaml, *, rehearse: bool = False
+) -> tuple[Destinations, list[Problem]]:
     """The destinations of `bridge.yaml`, and what is wrong with their plugins or the plugins' settings.
 
     A problem here stops only the destination that it is about: an upgraded plugin must not keep the bridge from
-    receiving.
+    receiving. `rehearse`: nor may one that ends the process as it is imported.
     """
-    installed = installed_plugins({each.plugin for each in settings.destinations.values()})
+    named = {each.plugin for each in settings.destinations.values()}
+    installed = installed_plugins(named, files=settings.plugin_files, rehearse=rehearse)
     opened = [
         _open(name, own, settings.retry_of(name), installed, source) for name, own in settings.destinations.items()
     ]
@@ -157,7 +164,8 @@ def problems_in(source: BridgeYaml) -> list[Problem]:
     for name, told in found.items() if isinstance(found, dict) else ():
         own, _ = validate(DestinationSettings, told, source, ("destinations", name))
         if own is not None:
-            problems += _open(name, own, RetrySettings(), installed_plugins({own.plugin}), source)[1]
+            installed = installed_plugins({own.plugin}, files=files_in(source))
+            problems += _open(name, own, RetrySettings(), installed, source)[1]
     return problems
 
 
@@ -194,7 +202,7 @@ def _open(
     loc = ("destinations", name)
     shared: dict[str, Any] = {"name": name, "settings": own, "retry": retry, "folder": source.folder}
     try:
-        plugin = usable_plugin(own.plugin, installed)
+        plugin = usable_plugin(own.plugin, installed, files=files_in(source))
     except PluginError as error:
         problem = source.problem((*loc, "plugin"), str(error))
         return Destination(**shared, error=str(error)), [problem]

@@ -102,6 +102,10 @@ class PluginError(GlycanBridgeError):
     """An installed plugin that cannot be used; the text says which, where it comes from, and why."""
 
 
+class ContractWarning(DeprecationWarning):
+    """A plugin uses something that a later version of the contract will not have; the text says what to use instead."""
+
+
 class DeliveryError(GlycanBridgeError):
     """What a plugin raises when a delivery did not succeed; raise one of its four children."""
 

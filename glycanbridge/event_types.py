@@ -7,7 +7,13 @@ from typing import Literal, Protocol, get_args
 
 EventType = Literal["order-status-changed", "assignment-status-changed", "kit-received", "report-ready"]
 EVENT_TYPES: tuple[str, ...] = get_args(EventType)
-"""The event types in the order of a kit's life."""
+"""GlycanAge's event types, in the order of a kit's life."""
+
+DELIVERY_DEAD, DELIVERY_SETTLED = "delivery-dead", "delivery-settled"
+BridgeEventType = Literal["delivery-dead", "delivery-settled"]
+BRIDGE_EVENT_TYPES: tuple[str, ...] = get_args(BridgeEventType)
+"""What the bridge itself tells its destinations; nothing of it ever comes from outside."""
+AnyEventType = Literal[EventType, BridgeEventType]
 
 OrderedBy = Literal["kit", "assignment", "order"]
 """By what deliveries can be kept in order."""
@@ -18,7 +24,7 @@ class EventFacts(Protocol):
 
     @property
     def type(self) -> str:
-        """One of `EVENT_TYPES`."""
+        """One of `EVENT_TYPES`, or `DELIVERY_DEAD`."""
 
     @property
     def timestamp(self) -> datetime:

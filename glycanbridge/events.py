@@ -63,7 +63,9 @@ Id = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]*$")]
 AgeText = Annotated[Age, BeforeValidator(_age, json_schema_input_type=str | float)]
 
 
-class _Model(BaseModel):
+class EventModel(BaseModel):
+    """What the models of all events have in common: how they are read, and that nobody changes them."""
+
     model_config = ConfigDict(
         frozen=True,
         strict=True,
@@ -75,7 +77,7 @@ class _Model(BaseModel):
     )
 
 
-class OrderStatus(_Model):
+class OrderStatus(EventModel):
     """The data of an order's change of status. Orders name no kits."""
 
     order_id: Id
@@ -90,7 +92,7 @@ class OrderStatus(_Model):
     currency: str | None = None
 
 
-class KitSet(_Model):
+class KitSet(EventModel):
     """One kit of an assignment: where kit, patient and product are first seen together."""
 
     patient_id: Id
@@ -98,7 +100,7 @@ class KitSet(_Model):
     product: str
 
 
-class AssignmentStatus(_Model):
+class AssignmentStatus(EventModel):
     """The data of an assignment's change of status."""
 
     assignment_id: Id
@@ -113,7 +115,7 @@ class AssignmentStatus(_Model):
     sets: tuple[KitSet, ...]
 
 
-class ReceivedKit(_Model):
+class ReceivedKit(EventModel):
     """The data of a kit's arrival at the laboratory."""
 
     kit_code: Id
@@ -125,7 +127,7 @@ class ReceivedKit(_Model):
     status: str
 
 
-class Report(_Model):
+class Report(EventModel):
     """The data of a finished report."""
 
     report_id: Id
@@ -141,8 +143,8 @@ class Report(_Model):
     created_on: Timestamp
 
 
-class Event(_Model):
-    """What the four events share. A plugin's hook gets one of the four children."""
+class Event(EventModel):
+    """What all events share. A plugin's hook gets one of the children."""
 
     type: str
     timestamp: Timestamp
@@ -212,13 +214,18 @@ def build_models() -> None:
 
 
 def parse(body: bytes) -> Event:
-    """The event in `body`, one of `Event`'s four children; one validation, straight from the bytes.
+    """GlycanAge's event in `body`, one of `Event`'s children here; one validation, straight from the bytes.
 
     Raises `ParseError`: not JSON (UTF-8 without BOM), an unknown type, a required field that is missing or of a wrong
     type. The text names the place and the rule, never what stood there.
     """
+    return understood(_ADAPTER, body)
+
+
+def understood(models: TypeAdapter[Event], body: bytes) -> Event:
+    """The event in `body`, which is to be one of the `models`. Raises `ParseError`, as `parse` does."""
     try:
-        return _ADAPTER.validate_json(body)
+        return models.validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         if first["type"] == "union_tag_invalid":

@@ -8,13 +8,34 @@ all of the arguments named here. A hook returns a receipt (what the far side gav
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import pluggy
 
+from glycanbridge.bridge_events import DeliveryDead, DeliverySettled
 from glycanbridge.delivery import Delivery
 from glycanbridge.events import AssignmentStatusChanged, KitReceived, OrderStatusChanged, ReportReady
 
 GROUP = "glycanbridge"
 """The entry points' group, and the name under which pluggy keeps our marks."""
+
+CONTRACT = "1.0"
+"""The version of all that plugins can rely on: hooks, public names, what may be raised. Its first number changes when
+something is taken away, the second when something is added; `docs/plugins/changes.md` has every change."""
+UNSAID = ">=1.0,<2"
+"""What a plugin is made for that does not say so."""
+
+
+class Command(Protocol):
+    """A command of a plugin's: any command of click's is one."""
+
+    name: str | None
+    help: str | None
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None) -> object:
+        """Run it and leave the program."""
+
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -41,12 +62,24 @@ class Hooks:
         """A report is finished and can be downloaded."""
 
     @hookspec(firstresult=True)
+    def on_delivery_dead(self, event: DeliveryDead, delivery: Delivery) -> str | None:
+        """The bridge has given up a delivery to another destination."""
+
+    @hookspec(firstresult=True)
+    def on_delivery_settled(self, event: DeliverySettled, delivery: Delivery) -> str | None:
+        """An attempt at a delivery to any destination has ended; told once, from memory."""
+
+    @hookspec(firstresult=True)
     def check(self) -> str | None:
         """Talk to the far side without sending anything; return a line that says what was found, or raise."""
 
     @hookspec(firstresult=True)
     def tells(self) -> str | None:
         """Say in one line what leaves through this destination and where it goes, without talking to anybody."""
+
+    @hookspec(firstresult=True)
+    def commands(self) -> Sequence[Command] | None:
+        """Commands of click's about this destination, for `glycanbridge destinations run NAME COMMAND`."""
 
     @hookspec
     def close(self) -> None:

@@ -30,6 +30,9 @@ class NewEvent:
     """Milliseconds since the epoch; `None`: now."""
 
 
+NO_DEATHS: Mapping[int, NewEvent] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What became of a new event: the id it is kept under, and whether it was there before."""
@@ -235,8 +238,11 @@ class Journal(Questions, Protocol):
         rescued first: its attempt is journaled as `unknown`, and it is due again or waits for a person.
         """
 
-    def settle(self, ended: Sequence[Ended], *, terms: Terms) -> list[bool]:
+    def settle(self, ended: Sequence[Ended], *, terms: Terms, deaths: Mapping[int, NewEvent] = NO_DEATHS) -> list[bool]:
         """Journal attempts that end now, in one commit, and put each delivery into its next state.
+
+        `deaths`: the events that tell of those that were given up, by the rows of their claims; each is recorded in the
+        same commit.
 
         For each, `False` if its lease was lost (it was rescued, and perhaps claimed anew): then nothing was changed. To
         settle the same ones again, after a commit that was not seen, changes nothing either, and is `True`.

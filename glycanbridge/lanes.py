@@ -88,11 +88,11 @@ class SharedPlugin:
     It is made by the first call, within that call's time limit, and closed by the last lane.
     """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, *, lanes: int) -> None:
         self._destination = destination
         self._lock = threading.Lock()
         self._attempts: Attempts | None = None
-        self._lanes = destination.settings.lanes
+        self._lanes = lanes
 
     def deliver(self, delivery: Delivery) -> Outcome:
         """Make one attempt. Raises whatever the plugin raises when it is made."""
@@ -114,13 +114,17 @@ class SharedPlugin:
                 log.error("the plugin does not close; it is left behind", extra={"destination": self._destination.name})
 
 
-def open_lanes(destination: Destination, *, forks: Forks, stopping: threading.Event) -> list[Lane]:
-    """Every lane of a destination, each with a host of its own. No plugin is made before the first delivery."""
+def open_lanes(
+    destination: Destination, *, forks: Forks, stopping: threading.Event, lanes: int | None = None
+) -> list[Lane]:
+    """Every lane of a destination, or so many, each with a host of its own. No plugin is made before it is needed."""
     settings = destination.settings
+    lanes = settings.lanes if lanes is None else lanes
     if settings.isolation == "process":
         plan = HostPlan(
             destination=destination.name,
             plugin=settings.plugin,
+            plugin_file=destination.plugin_file,
             settings=settings.settings,
             folder=destination.folder,
             tries=destination.retry.tries,
@@ -132,7 +136,7 @@ def open_lanes(destination: Destination, *, forks: Forks, stopping: threading.Ev
             return Lane(destination, host, number=number, stopping=stopping)
 
     else:
-        shared, left_behind = SharedPlugin(destination), LeftBehind()
+        shared, left_behind = SharedPlugin(destination, lanes=lanes), LeftBehind()
 
         def lane(number: int) -> Lane:
             host = ThreadHost(
@@ -140,4 +144,4 @@ def open_lanes(destination: Destination, *, forks: Forks, stopping: threading.Ev
             )
             return Lane(destination, host, number=number, stopping=stopping, leave=shared.leave)
 
-    return [lane(number) for number in range(1, settings.lanes + 1)]
+    return [lane(number) for number in range(1, lanes + 1)]

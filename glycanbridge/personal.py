@@ -16,10 +16,16 @@ from glycanbridge.events import Event
 _ANYBODYS = {
     *("order_id", "order_type", "previous_status", "current_status", "practice_id", "number_of_kits", "amount"),
     *("currency", "payment_type", "product", "received_at", "status", "created_on"),
+    *("delivery_id", "event_id", "event_type", "destination", "plugin", "attempts", "attempt", "outcome", "state"),
+    "took_ms",
 }
 """What says nothing about a patient."""
-_IDS = {"patient_id", "test_id", "report_id", "assignment_id", "report_url", "kit_code"}
-"""What points at a patient for whoever has GlycanAge's or the clinic's records. (A report's URL ends in its id.)"""
+_IDS = {
+    *("patient_id", "test_id", "report_id", "assignment_id", "report_url", "kit_code"),
+    *("reason", "error", "receipt"),
+}
+"""What points at a patient for whoever has GlycanAge's or the clinic's records. (A report's URL ends in its id.) What a
+plugin or a far side has said is free text: no patient's value should be in it, but nobody can know."""
 KEPT_LETTERS = 4
 """Of a masked kit code."""
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 JOURNAL = "sqlite:///var/journal.db"
 DEAD_LETTERS = "var/dead-letters"
-KEYS = ("receiver", "journal", "dead_letters", "retry", "destinations")
+KEYS = ("receiver", "journal", "dead_letters", "retry", "plugin_files", "destinations")
 """What a bridge.yaml has; with another key one of these may be meant, and the default would be a wrong place."""
 
 
@@ -44,6 +44,12 @@ def destinations_in(source: BridgeYaml) -> tuple[str, ...]:
     """The names of the destinations in the file, whatever else is wrong with them."""
     told = source.data.get("destinations")
     return tuple(told) if isinstance(told, dict) else ()
+
+
+def files_in(source: BridgeYaml) -> list[Path]:
+    """The plugins' files that the file names, as far as they can be read."""
+    told = source.data.get("plugin_files")
+    return [in_folder(each, source.folder) for each in told if isinstance(each, str)] if isinstance(told, list) else []
 
 
 def journal_url(url: str, folder: Path) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from glycanbridge.bridge_events import parse_kept
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError
+from glycanbridge.event_types import BRIDGE_EVENT_TYPES
 from glycanbridge.events import parse
 from glycanbridge.identity import event_id
 from glycanbridge.journal import DeliveryRow, EventRow, Filter, Journal, NewEvent, Questions, Replay
@@ -76,11 +78,15 @@ def chosen_deliveries(which: Filter, *, questions: Questions, destinations: Dest
 def chosen_events(
     which: Filter, names: Sequence[str], *, questions: Questions, destinations: Destinations
 ) -> list[Replay]:
-    """The events that fit, to be delivered (again) to each of the destinations named that takes them."""
+    """The events that fit, to be delivered (again) to each of the destinations named that takes them.
+
+    The bridge's own are among them only if the filter names their type: a past alarm is no result.
+    """
     return [
         _replay(event.id, event.body, name, destinations)
         for page in questions.pages(replace(which, destination=None))
         for event in page
+        if which.type is not None or event.type not in BRIDGE_EVENT_TYPES
         for name in names
         if destinations[name].takes(event.type, event.practice_id)
     ]
@@ -123,7 +129,7 @@ def _event_of(letter: DeadLetter, journal: Journal) -> str:
         raise DeadLetterError(f"dead letter {letter.id}: its body is not that of the event {letter.event_id}")
     if is_event_of(letter, journal):
         return letter.event_id or ""
-    event = parse(letter.body)
+    event = parse_kept(letter.body)
     new = NewEvent(event=event, id=identity, body=letter.body, owed_to={}, received_at=_received(letter))
     return journal.record(new).event_id
 
@@ -139,7 +145,7 @@ def _replay(
 ) -> Replay:
     destination = destinations.get(name)
     ordered = destination is not None and destination.settings.ordered_by is not None
-    keys = destination.order_keys(parse(body)) if destination is not None and ordered else ()
+    keys = destination.order_keys(parse_kept(body)) if destination is not None and ordered else ()
     chosen = None if was is None else (was.state, was.attempts)
     return Replay(event_id=kept_as, destination=name, order_keys=keys, has_letter=has_letter, chosen=chosen)
 

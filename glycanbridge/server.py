@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from types import FrameType
 
+from glycanbridge.announcements import Announcer
 from glycanbridge.bridge import Bridge
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.dead_letters import DeadLetters
@@ -22,6 +23,7 @@ from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
 from glycanbridge.journals.opening import open_journal
 from glycanbridge.keeper import Keeper
+from glycanbridge.observers import open_observers
 from glycanbridge.receiver import Readiness, create_app
 from glycanbridge.settings import Settings, warnings
 
@@ -40,19 +42,24 @@ class Server:
             log.warning(line)
         self._receiver = settings.receiver
         self._socket = bind(settings.receiver.host, settings.receiver.port)
+        self._destinations, problems = open_destinations(settings, source, rehearse=True)  # while there is one thread
         self._journal = open_journal(settings.journal)
-        self._destinations, problems = open_destinations(settings, source)
         for problem in problems:
             log.error("this destination stops until it is mended: %s", problem)
+        for each in self._destinations.values():
+            for line in each.outdated:
+                log.warning("the plugin %s is outdated: %s", each.settings.plugin, line)
         dead_letters = DeadLetters(settings.dead_letters)
         dead_letters.tidy()
+        self._forks = Forks()
+        self._observers = open_observers(list(self._destinations.values()), forks=self._forks)
         bridge = Bridge(
             secrets=[each.get_secret_value() for each in settings.receiver.secrets],
             journal=self._journal,
             destinations=self._destinations,
             dead_letters=dead_letters,
+            announcer=Announcer(self._destinations, tell=self._observers.tell),
         )
-        self._forks = Forks()
         self._dispatcher = Dispatcher(bridge, self._forks)
         self._keeper = Keeper(journal=self._journal, destinations=self._destinations, dead_letters=dead_letters)
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
@@ -85,6 +92,7 @@ class Server:
             signal.signal(number, self._on_signal)
         self._rescue_of_idle()
         self._keeper.start()
+        self._observers.start()
         self._dispatcher.start()
         gc.freeze()  # what is here now stays: to look through it at each collection would halt every request for 30 ms
         gc.set_threshold(
@@ -93,6 +101,7 @@ class Server:
         self._http.run(on_listening)
         if not self._dispatcher.stop(LAST_ATTEMPTS_S):
             self._cut_off()
+        self._observers.stop()
         self._keeper.stop()
         self._journal.close()
         self._forks.close()

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
-from glycanbridge.event_types import EventType, OrderedBy
+from glycanbridge.event_types import AnyEventType, OrderedBy
 from glycanbridge.places import DEAD_LETTERS, JOURNAL, in_folder, journal_url
 from glycanbridge.problems import validate
 
@@ -150,7 +150,7 @@ class DestinationSettings(_Strict):
     """The name of the plugin's entry point."""
     enabled: bool = True
     """`false`: takes no new deliveries, and what it is owed waits."""
-    events: tuple[EventType, ...] | None = Field(None, min_length=1)
+    events: tuple[AnyEventType, ...] | None = Field(None, min_length=1)
     """Default: every event that the plugin has a hook for."""
     practices: tuple[str, ...] | None = Field(None, min_length=1)
     """The practices whose events it gets; default: all."""
@@ -181,6 +181,8 @@ class Settings(_Strict):
     dead_letters: LocalPath = Field(Path(DEAD_LETTERS), validate_default=True)
     """The directory of dead letters."""
     retry: RetrySettings = RetrySettings()
+    plugin_files: tuple[LocalPath, ...] = ()
+    """Plugins that are files of your own: `rules.py` is the plugin `rules`. Nobody else may write to such a file."""
     destinations: dict[Annotated[str, AfterValidator(_name)], DestinationSettings] = {}
 
     def retry_of(self, destination: str) -> RetrySettings:

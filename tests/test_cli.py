@@ -270,7 +270,7 @@ def test_check_tells_of_a_plugin_that_cannot_be_used(serving):
     done = serving.run("check")
 
     assert done.returncode == 78
-    assert "destinations.a.plugin: the plugin 'broken' (glycanbridge-broken) cannot be used" in done.stdout
+    assert "destinations.a.plugin: the plugin 'broken' (glycanbridge-broken 1.0) cannot be used" in done.stdout
     assert "No module named 'not_there'" in done.stdout
 
 

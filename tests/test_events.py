@@ -217,7 +217,7 @@ def test_an_id_that_is_no_plain_name_is_ignored(sender):
 @pytest.mark.parametrize(("room", "ready"), [("glycanbridge.cli.check", False), ("glycanbridge.hosts.preloaded", True)])
 def test_the_models_are_built_only_where_bodies_are_parsed(room, ready):
     """It takes some hundredths of a second: a command need not wait for it, and hosts share what is built."""
-    code = f"import {room}; from glycanbridge.events import _ADAPTER; print(_ADAPTER.pydantic_complete)"
+    code = f"import {room}; from glycanbridge.bridge_events import _ADAPTER; print(_ADAPTER.pydantic_complete)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == str(ready)

@@ -12,7 +12,7 @@ import pytest
 
 import glycanbridge
 from glycanbridge.delivery import TRANSITIONS, State
-from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.hookspecs import Hooks, hook_name
 
 ROOT = Path(__file__).parent.parent
@@ -32,8 +32,9 @@ HOMES = {
     "falcon": {"receiver"},
     "filelock": {"journals"},
     "greenlet": {"turns"},
+    "packaging": {"plugins"},
     "pluggy": {"hookspecs", "plugins"},
-    "pydantic": {"events", "personal", "settings", "problems", "plugins"},
+    "pydantic": {"bridge_events", "events", "personal", "settings", "problems", "plugins"},
     "pydantic_core": {"problems"},
     "ruamel": {"bridge_yaml"},
     "structlog": {"logs"},
@@ -149,7 +150,7 @@ def test_the_public_names_are_a_dozen_and_all_there():
     stub = {alias.asname for node in ast.parse((PACKAGE / "__init__.pyi").read_text()).body for alias in node.names}
 
     assert stub == set(glycanbridge.__all__) == set(glycanbridge._ROOMS)
-    assert len(stub) <= 16
+    assert len(stub) <= 18
     assert all(getattr(glycanbridge, name) is not None for name in stub)
     assert set(dir(glycanbridge)) >= stub
     with pytest.raises(AttributeError, match="nothing"):
@@ -158,7 +159,9 @@ def test_the_public_names_are_a_dozen_and_all_there():
 
 def test_every_event_type_has_its_hook():
     """A hook's name is mechanical."""
-    assert [name for name in HOOKS if name.startswith("on_")] == [hook_name(each) for each in EVENT_TYPES]
+    assert [name for name in HOOKS if name.startswith("on_")] == [
+        hook_name(each) for each in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES)
+    ]
 
 
 @pytest.mark.parametrize("hook", list(HOOKS))
@@ -168,14 +171,14 @@ def test_every_hook_is_documented_and_tested(hook):
     arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
     tests = "".join(each.read_text() for each in (ROOT / "tests").glob("*.py"))
 
-    assert f"`{hook}({arguments})`" in (ROOT / "docs" / "plugins.md").read_text()
+    assert f"`{hook}({arguments})`" in (ROOT / "docs" / "plugins" / "hooks.md").read_text()
     assert f"def {hook}(self" in tests
     assert HOOKS[hook].__doc__
 
 
 def test_every_public_name_is_in_the_page_for_authors():
     """What may be imported is what is explained."""
-    page = (ROOT / "docs" / "plugins.md").read_text()
+    page = (ROOT / "docs" / "plugins" / "hooks.md").read_text()
 
     assert [name for name in glycanbridge.__all__ if not re.search(rf"\b{name}\b", page)] == []
 
@@ -210,6 +213,7 @@ def test_every_module_has_its_tests():
     elsewhere = {
         "bridge_yaml": "settings", "problems": "settings", "places": "settings", "server": "story",
         "hookspecs": "plugins", "errors": "events", "event_types": "events", "identity": "events",
+        "plugin_files": "plugins", "rehearsal": "plugins", "bridge_events": "announcements",
         "journals": "journals_sqlite", "disk": "power_loss", "http_connection": "http_server",
     }  # fmt: skip
     rooms = {each.relative_to(PACKAGE).parts[0].removesuffix(".py") for each in MODULES} - {"__init__", "__main__"}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
-from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.problems import validate
 from glycanbridge.settings import LocalPath, Timeout, json_schema, load, warnings
 
@@ -97,7 +97,7 @@ def test_what_is_left_out_has_the_documented_default(write):
 
 def test_every_mistake_is_told_at_once_with_line_and_column(told):
     """In the order of the file; each says what was expected and what came."""
-    types = ", ".join(map(repr, EVENT_TYPES))
+    types = ", ".join(map(repr, (*EVENT_TYPES, *BRIDGE_EVENT_TYPES)))
 
     assert told(
         """\

@@ -29,7 +29,7 @@ from glycanbridge.errors import (
     SettingsError,
     without_text,
 )
-from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.event_types import DELIVERY_DEAD, EVENT_TYPES
 from glycanbridge.journal import Owed
 from glycanbridge.journals import open_questions
 from glycanbridge.settings import Settings, load, warnings
@@ -45,7 +45,7 @@ def command(config: Path, *, online: bool) -> None:
         settings = load(source)
     except SettingsError as error:
         _fail([*error.problems, *problems_in(source)])
-    destinations, problems = open_destinations(settings, source)
+    destinations, problems = open_destinations(settings, source, rehearse=True)
     leaves, of_instances = told_of_instances(destinations, source)
     problems += of_instances + _problems_of_places(settings, source)
     if problems:
@@ -70,9 +70,12 @@ def _show(settings: Settings, destinations: Destinations) -> None:
     for event_type in EVENT_TYPES:
         takers = [_taker(each) for each in destinations.values() if each.takes(event_type)]
         click.echo(f"{event_type} -> {', '.join(takers) or 'nobody: it is kept in the journal alone'}")
+    told = [_taker(each) for each in destinations.values() if each.takes(DELIVERY_DEAD)]
+    click.echo(f"{DELIVERY_DEAD} -> {', '.join(told) or 'nobody: no destination tells when another one gives up'}")
     for line in _waiting(settings, destinations):
         click.echo(line)
-    for line in warnings(settings):
+    outdated = [f"destinations.{each.name}: {line}" for each in destinations.values() for line in each.outdated]
+    for line in [*warnings(settings), *outdated]:
         click.echo(f"warning: {line}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from glycanbridge.bridge_events import parse_kept
 from glycanbridge.cli import Commands
 from glycanbridge.cli.options import config_option, filter_options, json_option, read_places
 from glycanbridge.cli.tables import show_row, show_rows
@@ -70,13 +71,13 @@ def _fits(letter: DeadLetter, which: Filter) -> bool:
         and which.state in {None, State.DEAD}
         and (which.since is None or received_at >= which.since)
         and (which.until is None or received_at < which.until)
-        and ((which.type is None and which.kit is None) or _is_about(letter.body, which))
+        and ((which.type is None and which.kit is None) or _is_about(letter, which))
     )
 
 
-def _is_about(body: bytes, which: Filter) -> bool:
+def _is_about(letter: DeadLetter, which: Filter) -> bool:
     try:
-        event = parse(body)
+        event = (parse if letter.kind == "quarantine" else parse_kept)(letter.body)
     except ParseError:  # what is not understood is of no type and of no kit
         return False
     return which.type in {None, event.type} and (which.kit is None or which.kit in event.kit_codes)

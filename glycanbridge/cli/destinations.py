@@ -17,10 +17,13 @@ from glycanbridge.journal import Standing
 from glycanbridge.journals.opening import open_by_hand
 from glycanbridge.places import destinations_in, places_in
 
-LIST = {"list": ("standing.list_destinations", "Show what is owed where, and what holds it up.")}
+TABLE = {
+    "list": ("standing.list_destinations", "Show what is owed where, and what holds it up."),
+    "run": ("run.command", "Run a command that the destination's plugin has brought along."),
+}
 
 
-@click.group(cls=Commands, table=LIST, invoke_without_command=True)
+@click.group(cls=Commands, table=TABLE, invoke_without_command=True)
 @config_option
 @json_option
 @click.pass_context

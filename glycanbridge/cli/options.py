@@ -13,7 +13,7 @@ import click
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.delivery import State
-from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.event_types import DELIVERY_DEAD, EVENT_TYPES
 from glycanbridge.journal import Filter
 from glycanbridge.places import Places, places_in
 
@@ -55,7 +55,7 @@ class Moment(click.ParamType[int]):
 
 
 _FILTERS = {
-    "type": click.option("--type", type=click.Choice(EVENT_TYPES), help="Of this event type."),
+    "type": click.option("--type", type=click.Choice((*EVENT_TYPES, DELIVERY_DEAD)), help="Of this event type."),
     "destination": click.option("--destination", help="Owed to this destination."),
     "state": click.option("--state", type=click.Choice([each.value for each in State]), help="With a delivery in it."),
     "held": click.option("--held", is_flag=True, help="Only deliveries that wait for a person's decision."),

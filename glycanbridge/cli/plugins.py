@@ -1,31 +1,48 @@
-"""`glycanbridge plugins`: what is installed."""
+"""`glycanbridge plugins`: what there is, and what is wrong with it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
+from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.cli.options import config_option, json_option
-from glycanbridge.cli.tables import show_rows
-from glycanbridge.plugins import installed_plugins
+from glycanbridge.cli.tables import LONGEST_CELL, show_rows
+from glycanbridge.places import files_in
+from glycanbridge.plugins import InstalledPlugin, installed_plugins
 
 
 @click.group
 def command() -> None:
-    """Look at the installed plugins."""
+    """Look at the plugins there are."""
 
 
 @command.command("list")
 @config_option
 @json_option
-def list_plugins(config: object, *, as_json: bool) -> None:  # noqa: ARG001 (every command takes -c)
-    """List the installed plugins: where each comes from, what it can be sent, or why it cannot be used."""
-    rows = [
-        {
-            "name": each.name,
-            "package": f"{each.distribution} {each.version}".strip(),
-            "events": ", ".join(each.plugin.event_types) if each.plugin else None,
-            "error": each.error,
-        }
-        for each in installed_plugins()
-    ]
-    show_rows(rows, as_json=as_json, columns=("name", "package", "events", "error"), nothing="no plugins are installed")
+def list_plugins(config: Path, *, as_json: bool) -> None:
+    """List the plugins there are: where each comes from, what it can be sent, or why it cannot be used.
+
+    Those are the installed ones, and the files that bridge.yaml names. Each is imported, in another process first.
+    """
+    rows = [_row(each) for each in installed_plugins(files=files_in(BridgeYaml(config)), rehearse=True)]
+    show_rows(rows, as_json=as_json, columns=("name", "package", "events", "error"), nothing="there are no plugins")
+    if not as_json:
+        for row in rows:
+            told = [row["error"]] if len(row["error"] or "") > LONGEST_CELL else []  # the table has cut it off
+            for line in [*told, *row["warnings"]]:
+                click.echo(f"{row['name']}: {line}", err=True)
+
+
+def _row(each: InstalledPlugin) -> dict[str, Any]:
+    plugin = each.plugin
+    return {
+        "name": each.name,
+        "package": each.origin,
+        "contract": plugin.contract if plugin else None,
+        "events": ", ".join(plugin.event_types) if plugin else None,
+        "warnings": list(plugin.warnings) if plugin else [],
+        "error": each.error,
+    }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
+from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.cli.options import config_option
+from glycanbridge.places import files_in
 from glycanbridge.plugins import installed_plugins
 from glycanbridge.problems import schema_of
 from glycanbridge.settings import json_schema
@@ -14,12 +17,12 @@ from glycanbridge.settings import json_schema
 
 @click.command
 @config_option
-def command(config: object) -> None:  # noqa: ARG001 (every command takes -c)
+def command(config: Path) -> None:
     """Print the JSON Schema of bridge.yaml, the settings of the installed plugins included.
 
     Save it beside the file, `glycanbridge schema > bridge.schema.json`: editors find it by the file's first line.
     """
-    installed = installed_plugins()
+    installed = installed_plugins(files=files_in(BridgeYaml(config)), rehearse=True)
     for each in installed:
         if each.plugin is None:
             click.echo(f"left out: {each.name}: {each.error}", err=True)

@@ -74,7 +74,8 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
 
 
 def _attempts(plan: HostPlan) -> Attempts:
-    plugin = usable_plugin(plan.plugin, installed_plugins({plan.plugin}))
+    files = () if plan.plugin_file is None else (plan.plugin_file,)
+    plugin = usable_plugin(plan.plugin, installed_plugins({plan.plugin}, files=files))
     settings = plugin.model.model_validate(dict(plan.settings), context={"folder": plan.folder})
     return Attempts(plugin.made_by(settings), tries=plan.tries)
 

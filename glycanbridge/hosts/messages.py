@@ -38,7 +38,9 @@ class HostPlan:
 
     destination: str
     plugin: str
-    """The name of the plugin's entry point."""
+    """The plugin's name."""
+    plugin_file: Path | None = None
+    """Where it is, if it is a file of the clinic's own."""
     settings: Mapping[str, Any] = field(repr=False)
     """The plugin's own, as they stand in `bridge.yaml`, with secrets: they travel by pipe, never in arguments."""
     folder: Path

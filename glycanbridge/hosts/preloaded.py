@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from glycanbridge import settings
-from glycanbridge.events import build_models
+from glycanbridge.bridge_events import build_kept_models
 from glycanbridge.hosts import inside
 
 __all__ = ["inside", "settings"]
 
-build_models()
+build_kept_models()

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
 from glycanbridge.delivery import Claim, Clock, Delivery, Ended, steady_clock, wall_clock
 from glycanbridge.identity import is_whole
-from glycanbridge.journal import NewEvent, Recorded, Replay, Terms
+from glycanbridge.journal import NO_DEATHS, NewEvent, Recorded, Replay, Terms
 from glycanbridge.journals.database import Database
 from glycanbridge.journals.deciding import Deciding
 from glycanbridge.journals.delivering import Delivering
@@ -105,9 +105,9 @@ class SqliteJournal(SqliteQuestions):
         self._mine.update({each.row: (each, terms) for each in claims})
         return claims
 
-    def settle(self, ended: Sequence[Ended], *, terms: Terms) -> list[bool]:
-        """Journal attempts that end now, in one commit."""
-        kept = self._writer.run(lambda: self._delivering.settle(ended, terms))
+    def settle(self, ended: Sequence[Ended], *, terms: Terms, deaths: Mapping[int, NewEvent] = NO_DEATHS) -> list[bool]:
+        """Journal attempts that end now, and what is told of those given up, in one commit."""
+        kept = self._writer.run(lambda: self._settle(ended, terms, deaths))
         self.let_go([each.claim for each in ended])
         return kept
 
@@ -197,6 +197,13 @@ class SqliteJournal(SqliteQuestions):
         if not recorded.duplicate:
             self._due.update(event.owed_to)
         return recorded
+
+    def _settle(self, ended: Sequence[Ended], terms: Terms, deaths: Mapping[int, NewEvent]) -> list[bool]:
+        kept = self._delivering.settle(ended, terms)
+        for each, is_kept in zip(ended, kept, strict=True):
+            if is_kept and each.claim.row in deaths:
+                self._record(deaths[each.claim.row])
+        return kept
 
     def _replay(self, which: Sequence[Replay], who: str, starts_in_ms: int, every_ms: float) -> int:
         self._due.update(each.destination for each in which)

@@ -46,6 +46,7 @@ class Csv:
     """Adds rows for events. It holds no file open between deliveries, and threads may share it."""
 
     Settings = CsvSettings
+    contract = ">=1.0,<2"
 
     def __init__(self, settings: CsvSettings) -> None:
         self._settings = settings

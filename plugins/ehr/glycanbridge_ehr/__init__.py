@@ -30,6 +30,7 @@ class Ehr:
     """The plugin: an instance for each lane of a destination. All lanes share what stands in `state`."""
 
     Settings = EhrSettings
+    contract = ">=1.0,<2"
 
     def __init__(self, settings: EhrSettings, *, clock: Callable[[], datetime] = _now) -> None:
         self._settings = settings

@@ -41,6 +41,7 @@ class Email:
     """The plugin: an instance for each lane of a destination, or one that several threads share."""
 
     Settings = EmailSettings
+    contract = ">=1.0,<2"
 
     def __init__(self, settings: EmailSettings, *, clock: Clock = time.time) -> None:
         """`clock` tells the time in seconds since the epoch. Raises `ValueError` if a template cannot be compiled."""

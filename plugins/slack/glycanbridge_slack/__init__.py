@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from glycanbridge import (
     AssignmentStatusChanged,
     Delivery,
+    DeliveryDead,
     Event,
     KitReceived,
     OrderStatusChanged,
@@ -36,6 +37,7 @@ class Slack:
     """The plugin. It holds no connection between deliveries, and may be called by several threads at once."""
 
     Settings = SlackSettings
+    contract = ">=1.0,<2"
 
     def __init__(self, settings: SlackSettings) -> None:
         self._personal = settings.personal
@@ -60,6 +62,11 @@ class Slack:
     @hookimpl
     def on_report_ready(self, event: ReportReady, delivery: Delivery) -> str:
         """One message. Returns Slack's answer, `ok`."""
+        return self._post(event, delivery)
+
+    @hookimpl
+    def on_delivery_dead(self, event: DeliveryDead, delivery: Delivery) -> str:
+        """One message, that another destination has given up. Returns Slack's answer, `ok`."""
         return self._post(event, delivery)
 
     @hookimpl

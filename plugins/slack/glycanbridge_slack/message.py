@@ -14,13 +14,14 @@ from zoneinfo import ZoneInfo
 
 from slack_sdk.models.blocks import Block, ContextBlock, HeaderBlock, PlainTextObject, SectionBlock
 
-from glycanbridge import Event, Personal
+from glycanbridge import DeliveryDead, Event, Personal
 
 TITLES = {
     "order-status-changed": "Order status changed",
     "assignment-status-changed": "Assignment status changed",
     "kit-received": "Kit received at the laboratory",
     "report-ready": "Report ready",
+    "delivery-dead": "Delivery given up",
 }
 """Header and notification of a message, by event type."""
 LONGEST_VALUE = 200
@@ -31,6 +32,8 @@ MOST_SETS = 20
 FIELDS_IN_A_SECTION = 10
 SHORT_ID = 12
 """Letters shown of an event's id that is a hash: `glycanbridge events show` takes the beginning of an id."""
+_ELSEWHERE = {"previous_status", "currency", "sets", "event_id", "delivery_id"}
+"""Fields that are told with another one, or as the reference."""
 _LABELS = {
     "amount": "Amount",
     "current_status": "Status",
@@ -39,6 +42,7 @@ _LABELS = {
     "received_at": "Received",
     "created_on": "Created",
     "report_url": "Report",
+    "event_type": "What",
 }
 """Where the field's own name would not do."""
 
@@ -51,10 +55,17 @@ def message_of(event: Event, event_id: str, *, personal: Personal, zone: ZoneInf
     blocks: list[Block] = [HeaderBlock(text=_plain(TITLES[event.type])), *(SectionBlock(fields=page) for page in pages)]
     if "sets" in told:
         blocks.append(SectionBlock(text=_plain(_sets(told["sets"]))))
-    reference = f"{_moment(event.timestamp, zone)}\nEvent {shown(short(event_id))}"
+    reference = f"{_moment(event.timestamp, zone)}\n{_reference(event, event_id)}"
     blocks.append(ContextBlock(elements=[_plain(reference)]))
     quiet = {"unfurl_links": False, "unfurl_media": False, "link_names": False}
     return {"text": TITLES[event.type], "blocks": blocks, **quiet}
+
+
+def _reference(event: Event, event_id: str) -> str:
+    """What to look up on the bridge's machine: the event, or the delivery that was given up."""
+    if isinstance(event, DeliveryDead):
+        return f"Delivery {shown(short(event.data.event_id))}:{event.data.destination}"
+    return f"Event {shown(short(event_id))}"
 
 
 def short(event_id: str) -> str:
@@ -84,7 +95,7 @@ def _facts(told: Mapping[str, Any], zone: ZoneInfo) -> list[tuple[str, str]]:
     """Labels and values, in the order of the event's fields; what is not there is left out."""
     facts = []
     for name, value in told.items():
-        if value is None or name in {"previous_status", "currency", "sets"}:  # told with another one
+        if value is None or name in _ELSEWHERE:
             continue
         if name == "current_status":
             fact = " → ".join(shown(each) for each in (told["previous_status"], value) if each is not None)
