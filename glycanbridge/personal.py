@@ -57,7 +57,7 @@ class Personal(StrEnum):
             elif self is Personal.FULL or name in _ANYBODYS or (self is Personal.IDS and name in _IDS):
                 told[name] = value
             elif name == "kit_code":
-                told[name] = masked(value)
+                told[name] = None if value is None else masked(value)  # a dead delivery of an order's has none
         return told
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from serving import sample
 
-from glycanbridge import EVENT_TYPES, Personal
+from glycanbridge import EVENT_TYPES, DeliveryDead, Personal
 from glycanbridge.events import parse
 from glycanbridge.personal import masked
 
@@ -58,3 +60,16 @@ def test_what_glycanage_may_add_some_day_is_not_told(personal):
 def test_a_short_kit_code_is_masked_whole(kit_code, told):
     """Its last four letters would be all of it."""
     assert masked(kit_code) == told
+
+
+def test_a_delivery_without_a_kit_can_be_told_of():
+    """An order names none: the alarm that it was given up must not fail for that."""
+    data = {
+        "deliveryId": "e1:a", "eventId": "e1", "eventType": "order-status-changed", "destination": "a", "plugin": "csv",
+        "practiceId": "p1", "kitCode": None, "attempts": 3, "reason": "full", "receivedAt": 1_693_123_200_000,
+    }  # fmt: skip
+    event = DeliveryDead.model_validate_json(
+        json.dumps({"type": "delivery-dead", "timestamp": 1_693_123_200_000, "data": data})
+    )
+
+    assert [each.told(event)["kit_code"] for each in Personal] == [None, None, None]
