@@ -11,6 +11,7 @@ import click
 from glycanbridge import (
     AssignmentStatusChanged,
     Delivery,
+    DeliveryDead,
     Event,
     KitReceived,
     OrderStatusChanged,
@@ -35,7 +36,7 @@ _TELLS = {
 
 
 class Http:
-    """The plugin. It holds connections for a second, and may be called by several threads at once."""
+    """The plugin. It holds no connection between deliveries, and may be called by several threads at once."""
 
     Settings = HttpSettings
     contract = ">=1.0,<2"
@@ -67,6 +68,11 @@ class Http:
         return self._send(event, delivery)
 
     @hookimpl
+    def on_delivery_dead(self, event: DeliveryDead, delivery: Delivery) -> str:
+        """One request. Returns the answer's status, and what `receipt` asks for."""
+        return self._send(event, delivery)
+
+    @hookimpl
     def check(self) -> str:
         """Ask `check_url`, or only connect: then nothing is known of whether events are taken, and it says so."""
         outgoing = self._requests.check()
@@ -87,9 +93,10 @@ class Http:
 
     @hookimpl
     def close(self) -> None:
-        """Let go of connections. May be called twice."""
+        """Let go of what is in the middle of something. May be called twice."""
         self._far_side.close()
 
+    @hookimpl
     def commands(self) -> list[click.Command]:
         """`preview`: what would be sent for a sample event."""
         return [preview_of(self._requests.of, idempotency_header=self._settings.idempotency_header)]

@@ -22,9 +22,9 @@ from glycanbridge_http.unanswered import unanswered, unreachable
 
 LARGEST_ANSWER_BYTES = 65_536
 """Of an answer that are looked at."""
-_KEPT_OPEN_S = 1.0
-"""How long an idle connection is used again: less than servers wait before they close one, so that none is used that
-is being closed."""
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+"""Each request has a connection of its own: one that is used again may be closed by the far side in that very moment,
+and nobody would know whether the event was taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class FarSide:
             verify=ssl.create_default_context(cafile=settings.ca_file),
             trust_env=False,
             proxy=proxy,
-            limits=httpx2.Limits(keepalive_expiry=_KEPT_OPEN_S),
+            limits=httpx2.Limits(max_keepalive_connections=0),  # see _HEADERS
         )
 
     @property
@@ -109,7 +109,7 @@ class FarSide:
         request = httpx2.Request(
             outgoing.method,
             outgoing.url,
-            headers={"Accept": "*/*", "Accept-Encoding": "identity", **outgoing.headers},
+            headers={**_HEADERS, **outgoing.headers},
             content=outgoing.body or None,
             extensions={"timeout": limits, "trace": trail},
         )

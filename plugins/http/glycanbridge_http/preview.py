@@ -22,7 +22,7 @@ def preview_of(make: Make, *, idempotency_header: str | None) -> click.Command:
     open_to_all = _SHOWN | {"webhook-id", "webhook-timestamp", (idempotency_header or "").lower()}
 
     @click.command("preview")
-    @click.argument("event_type", metavar="[TYPE]", type=click.Choice(KNOWN), default=KNOWN[-1])
+    @click.argument("event_type", metavar="[TYPE]", type=click.Choice(KNOWN), default="report-ready")
     @click.option("--secrets", is_flag=True, help="Show the whole URL and the headers' values too.")
     def preview(event_type: str, *, secrets: bool) -> None:
         """Show the request for a sample event; nothing is sent."""

@@ -1,6 +1,6 @@
 """Events that stand for all: templates are tried with them before a patient's event comes, and `preview` shows them.
 
-Of each type there is one as GlycanAge shows it, and one in which whatever may be missing is missing.
+Of each type there is one as GlycanAge shows it (or the bridge tells it), and one in which whatever may be missing is missing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from glycanbridge import AssignmentStatusChanged, Delivery, Event, KitReceived, OrderStatusChanged, ReportReady
+from glycanbridge import (
+    AssignmentStatusChanged,
+    Delivery,
+    DeliveryDead,
+    Event,
+    KitReceived,
+    OrderStatusChanged,
+    ReportReady,
+)
 
 _MS = 1693123200000
 _SET = {"patientId": "patient_123", "kitCode": "KIT001234", "product": "regular"}
@@ -33,16 +41,23 @@ _DATA: dict[str, dict[str, Any]] = {
         "practiceId": "practice_67890", "assignmentId": "assignment_12345", "glycanAge": "45.2",
         "chronologicalAge": "42", "reportUrl": "/reports/report_78901", "createdOn": _MS,
     },
+    "delivery-dead": {
+        "deliveryId": "3f9c2a1b7d4e:results-ehr", "eventId": "3f9c2a1b7d4e", "eventType": "report-ready",
+        "destination": "results-ehr", "plugin": "ehr", "attempts": 9, "reason": "ehr.clinic.example answered 422",
+        "practiceId": "practice_67890", "kitCode": "KIT001234", "receivedAt": _MS,
+    },
 }  # fmt: skip
 _MISSING: dict[str, dict[str, Any]] = {
     "order-status-changed": {"previousStatus": None, "amount": None, "currency": None},
     "assignment-status-changed": {"previousStatus": None, "amount": None, "currency": None, "sets": []},
+    "delivery-dead": {"kitCode": None},
 }
 _MODELS: dict[str, type[Event]] = {
     "order-status-changed": OrderStatusChanged,
     "assignment-status-changed": AssignmentStatusChanged,
     "kit-received": KitReceived,
     "report-ready": ReportReady,
+    "delivery-dead": DeliveryDead,
 }
 KNOWN = tuple(_MODELS)
 """The event types that there are samples of."""

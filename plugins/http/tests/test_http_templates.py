@@ -55,6 +55,20 @@ def test_without_a_template_the_event_is_told_as_far_as_personal_allows(event_ty
     assert ("45.2" in json.dumps(body)) == (personal is Personal.FULL and event_type == "report-ready")
 
 
+def test_that_a_delivery_was_given_up_is_told_with_what_says_nothing_of_a_patient():
+    """What a far side has said may quote one, so `none` tells which delivery it is, and not why."""
+    event, delivery = sample("delivery-dead")
+    told, more = (json.loads(as_told(each)(event, delivery))["data"] for each in (Personal.NONE, Personal.IDS))
+    assert told == {
+        "delivery_id": "3f9c2a1b7d4e:results-ehr", "event_id": "3f9c2a1b7d4e", "event_type": "report-ready",
+        "destination": "results-ehr", "practice_id": "practice_67890", "kit_code": "…1234", "plugin": "ehr",
+        "attempts": 9, "received_at": "2023-08-27T08:00:00.000Z",
+    }  # fmt: skip
+    assert (more["reason"], more["kit_code"]) == ("ehr.clinic.example answered 422", "KIT001234")
+    nameless, _ = sample("delivery-dead", kitCode=None)
+    assert json.loads(as_told(Personal.NONE)(nameless, delivery))["data"]["kit_code"] is None
+
+
 def test_what_may_not_be_told_is_not_known_to_a_template():
     """Whatever it names, and however it looks for it."""
     told = json.dumps(values(*sample("report-ready"), Personal.NONE), default=str)
@@ -307,10 +321,10 @@ def test_it_is_tried_with_what_may_be_missing_too():
 
 def test_there_is_a_sample_of_every_event_type():
     """A type without one would not be tried."""
-    assert set(KNOWN) == set(EVENT_TYPES)
-    assert [event.type for event, _ in samples([*EVENT_TYPES, "some-day"])] == [
+    assert {f"on_{each.replace('-', '_')}" for each in KNOWN} == {each for each in dir(Http) if each.startswith("on_")}
+    assert [event.type for event, _ in samples([*KNOWN, "some-day"])] == [
         "order-status-changed", "order-status-changed", "assignment-status-changed", "assignment-status-changed",
-        "kit-received", "report-ready",
+        "kit-received", "report-ready", "delivery-dead", "delivery-dead",
     ]  # fmt: skip
 
 
