@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import trustme
 from glycanbridge_http import Http, HttpSettings
+from glycanbridge_http.samples import KNOWN
 from serving import sample
 
 from glycanbridge import Delivery
@@ -240,7 +241,7 @@ def proxied(closed):
 def make(peer, closed):
     """Makes the plugin, by default for the service without TLS."""
 
-    def make(*, events=None, **told):
+    def make(*, events=KNOWN, **told):
         context = {"timeout_s": 30, "events": events}
         return closed(Http(HttpSettings.model_validate({"url": peer.url} | told, context=context)))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from glycanbridge_http import Http, HttpSettings
 from glycanbridge_http.address import Address, ProxyAddress
+from glycanbridge_http.samples import KNOWN
 from glycanbridge_http.statuses import DEFAULTS, Meaning, Statuses
 from pydantic import SecretStr, ValidationError
 
@@ -16,7 +17,7 @@ URL = f"https://{HOST}/hooks/zXcVbNeedle"
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def settings(events=None, timeout_s=30, **told):
+def settings(events=KNOWN, timeout_s=30, **told):
     """The settings as the bridge would check them."""
     context = {"timeout_s": timeout_s, "events": events, "folder": Path("/")}
     return HttpSettings.model_validate({"url": URL} | told, context=context)

@@ -3,6 +3,7 @@
 import json
 import time
 from decimal import Decimal
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -304,11 +305,19 @@ def test_a_template_is_tried_with_every_event_type_that_the_destination_gets_and
     """One that is for reports alone says so by the destination's `events`."""
     body = '{"report": "{{ event.data.created_on }}"}'
     assert HttpSettings.model_validate({"url": URL, "body": body}, context={"events": ["report-ready"]}).body == body
-    for events in (None, ("kit-received",), ("report-ready", "order-status-changed")):
+    for events in (KNOWN, ("kit-received",), ("report-ready", "order-status-changed")):
         with pytest.raises(ValidationError, match="there is no created_on; there is .* needs the destination's events"):
             HttpSettings.model_validate({"url": URL, "body": body}, context={"events": events})
     asks = '{"at": "{% if event.type == "report-ready" %}{{ event.data.created_on }}{% endif %}"}'
-    assert HttpSettings(url=URL, body=asks)
+    assert HttpSettings.model_validate({"url": URL, "body": asks}, context={"events": KNOWN})
+
+
+def test_a_lanes_process_does_not_try_it_again():
+    """There the bridge does not say which events the destination gets: it has looked already."""
+    body = '{"report": "{{ event.data.created_on }}"}'
+    assert HttpSettings.model_validate({"url": URL, "body": body}, context={"folder": Path()}).body == body
+    with pytest.raises(ValidationError, match="line 1 of it: "):
+        HttpSettings(url=URL, body="{{ ( }}")
 
 
 def test_it_is_tried_with_what_may_be_missing_too():
