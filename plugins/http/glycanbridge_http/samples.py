@@ -1,6 +1,6 @@
 """Events that stand for all: templates are tried with them before a patient's event comes, and `preview` shows them.
 
-Of each type there is one as GlycanAge shows it (or the bridge tells it), and one in which whatever may be missing is missing.
+Of each type there is one as GlycanAge shows it (or the bridge tells it), and one in which whatever may be missing is.
 """
 
 from __future__ import annotations

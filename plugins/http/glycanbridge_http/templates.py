@@ -205,8 +205,8 @@ def _look_through(tree: nodes.Template, *, statements: bool) -> None:
         if not isinstance(statement, _STATEMENTS if statements else nodes.Output):
             there_is = "values, if, for and set" if statements else "values in {{ }} alone"
             _refuse(statement, f"{type(statement).__name__.lower()} cannot be used here: there are {there_is}")
-    for target in tree.find_all(nodes.NSRef):
-        _refuse(target, "only a name of its own can be set")
+    for reference in tree.find_all(nodes.NSRef):
+        _refuse(reference, "only a name of its own can be set")
     for call in tree.find_all(nodes.Call):
         target = call.node
         if isinstance(target, nodes.Getattr) and target.attr in METHODS:

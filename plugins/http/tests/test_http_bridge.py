@@ -58,7 +58,8 @@ def test_the_readmes_examples_run_as_they_are_written(tmp_path, another_peer, mo
     files = {
         "webhook-secret": SECRET, "portal-token": "needle-token", "n8n-secret": KEY,
         "teams-url": f"{teams.origin}/workflows/0a/invoke?api-version=1&sp=%2Frun&sig=NeedleOfTheUrl",
-        "n8n-url": f"{n8n.origin}/webhook/NeedleOfTheUrl", "zapier-url": f"{zapier.origin}/hooks/catch/1/NeedleOfTheUrl/",
+        "n8n-url": f"{n8n.origin}/webhook/NeedleOfTheUrl",
+        "zapier-url": f"{zapier.origin}/hooks/catch/1/NeedleOfTheUrl/",
     }  # fmt: skip
     for name, text in files.items():
         (tmp_path / "var" / name).write_text(text + "\n")
@@ -241,11 +242,13 @@ def test_a_fault_of_its_own_is_one_request_an_attempt(serving, peer):
         serving.post(sample())
         until(lambda: state(serving) == ("delivered", "200"))
     assert [row["attempts"] for row in serving.rows("deliveries", "list")] == [4]
-    assert [each.headers["idempotency-key"] for each in peer.requests] == [peer.requests[0].headers["idempotency-key"]] * 4
+    assert [each.headers["idempotency-key"] for each in peer.requests] == [
+        peer.requests[0].headers["idempotency-key"]
+    ] * 4
 
 
 def test_a_refused_event_is_a_dead_letter_and_an_alarm_for_another_destination(serving, peer, another_peer):
-    """The alarm says which delivery it is, and nothing about the patient; the dead letter's reason no word of theirs."""
+    """The alarm says which delivery it is, and nothing about the patient; the dead letter repeats no word of theirs."""
     pager = another_peer()
     peer.says(422, "no such patient: patient_123")
     portal = {"plugin": "http", "events": ["report-ready"], "settings": {"url": "${file:url}"}}
@@ -270,8 +273,8 @@ def test_a_template_that_fails_is_told_at_start_with_its_line(serving):
     checked = serving.run("check")
     assert checked.returncode == 78
     assert re.search(
-        r"bridge.yaml:\d+:\d+: destinations.portal.settings.body: line 2 of it: there is no report_id; there is order_id,"
-        r".* \(tried with a sample of order-status-changed at personal: none; .* needs the destination's events\)",
+        r"bridge.yaml:\d+:\d+: destinations.portal.settings.body: line 2 of it: there is no report_id; there is "
+        r"order_id, .* \(tried with a sample of order-status-changed at personal: none; .* destination's events\)",
         checked.stdout,
     )
     serving.set_up(settings={"body": body}, events=["report-ready"])

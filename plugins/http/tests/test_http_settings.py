@@ -1,4 +1,4 @@
-"""The settings: where requests may go, what may stand in them, and how each mistake is told before there is an event."""
+"""The settings: where requests may go, what may stand in them, and how a mistake is told before there is an event."""
 
 import json
 import re
@@ -269,7 +269,10 @@ def test_the_settings_show_no_secret():
         ({}, "of a patient at most the last four letters of the kit code"),
         ({"personal": "ids"}, "at most a patient's ids and kit codes, no ages"),
         ({"personal": "full"}, "at most a patient's ids, kit codes and ages"),
-        ({"personal": "full", "as_signed": True, "method": "PUT"}, "the event as GlycanAge signed it, with a patient's"),
+        (
+            {"personal": "full", "as_signed": True, "method": "PUT"},
+            "the event as GlycanAge signed it, with a patient's",
+        ),
     ],
 )
 def test_what_leaves_is_told_in_a_line(told, leaves):

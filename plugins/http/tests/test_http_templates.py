@@ -169,7 +169,9 @@ def test_a_value_that_could_climb_the_path_is_a_dead_letter(value):
     """Servers read %2F as a slash, and some read %25 twice; the error shows the place and not the value."""
     event, delivery = sample("report-ready", kitCode=value)
     requests = Requests(_unchecked(url="https://portal.clinic.example/a/{{ event.data.kit_code }}"))
-    with pytest.raises(PermanentError, match=r"^url: line 1 of it: it cannot be made of this event \(ValueError\)") as raised:
+    with pytest.raises(
+        PermanentError, match=r"^url: line 1 of it: it cannot be made of this event \(ValueError\)"
+    ) as raised:
         requests.of(event, delivery)
     assert value.strip() not in str(raised.value) or value in {".", ".."}
 
@@ -177,7 +179,7 @@ def test_a_value_that_could_climb_the_path_is_a_dead_letter(value):
 def test_nothing_at_all_cannot_be_a_part_of_a_path():
     """`/orders//paid` is another address."""
     requests = Requests(_unchecked(url="https://portal.clinic.example/a/{{ event.data.previous_status }}/b"))
-    with pytest.raises(PermanentError, match="^url: line 1"):
+    with pytest.raises(PermanentError, match=r"^url: line 1"):
         requests.of(*sample("order-status-changed", previousStatus=None))
 
 
@@ -193,7 +195,7 @@ def _unchecked(**told):
     try:
         return HttpSettings.model_validate({"personal": "full", **told}, context={"events": event_types})
     except ValidationError:  # the sample in which something is missing fails; that is what the test is about
-        return HttpSettings.model_construct(**{"personal": Personal.FULL, "url": SecretStr(told["url"])})
+        return HttpSettings.model_construct(personal=Personal.FULL, url=SecretStr(told["url"]))
 
 
 # What a template cannot do
@@ -204,7 +206,8 @@ def _unchecked(**told):
     [
         "''.__class__", "''['__class__']", "event.__class__.__mro__", "event.data.kit_code.__init__.__globals__",
         "event.keys.__self__", "event | attr('__class__')", "'{0.__class__}'.format(event)", "event.data.items",
-        "'{x.__class__}'.format_map({'x': event})", "('%s' % event)", "'%c' % 65", "''.join(['a'])", "self", "self._TemplateReference__context",
+        "'{x.__class__}'.format_map({'x': event})", "('%s' % event)", "'%c' % 65", "''.join(['a'])", "self",
+        "self._TemplateReference__context",
         "cycler.__init__.__globals__.os", "lipsum.__globals__", "namespace()", "joiner()", "dict(a=1)", "loop",
         "range.__self__", "[].append(1)", "event.clear()", "event.data.update({'a': 1})", "event.pop('type')",
         "event.data.kit_code.encode()", "'a'.zfill(10 ** 9)", "'a'.ljust(1000000000)", "'a' | center(1000000000)",
@@ -281,10 +284,10 @@ def test_what_may_be_called_changes_nothing():
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("{\n\"a\": {{ event.data.nothing }}}", "line 2 of it: there is no nothing; there is practice_id, kit_code"),
-        ("{\n\"a\": {{ event.data.glycan_age }}}", "line 2 of it: there is no glycan_age; there is practice_id"),
-        ("{\n\n\"a\": {{ nothing }}}", "line 3 of it: 'nothing' is undefined"),
-        ("{\n\"a\": {{ event.type }}}", "it makes no valid JSON (line 2, column 6 of what it makes: Expecting value)"),
+        ('{\n"a": {{ event.data.nothing }}}', "line 2 of it: there is no nothing; there is kit_code, practice_id"),
+        ('{\n"a": {{ event.data.glycan_age }}}', "line 2 of it: there is no glycan_age; there is kit_code"),
+        ('{\n\n"a": {{ nothing }}}', "line 3 of it: 'nothing' is undefined"),
+        ('{\n"a": {{ event.type }}}', "it makes no valid JSON (line 2, column 6 of what it makes: Expecting value)"),
         ('{"a": NaN}', "it makes no valid JSON"),
         ('{"a": 1}}', "it makes no valid JSON (line 1, column 9 of what it makes: Extra data)"),
         ("[" * 5000, "it makes no valid JSON"),
@@ -297,8 +300,8 @@ def test_a_template_that_fails_for_a_sample_is_refused_at_start_with_its_line(bo
         HttpSettings.model_validate({"url": URL, "body": body}, context={"events": ["kit-received", "report-ready"]})
     (error,) = raised.value.errors()
     assert error["loc"] == ("body",)
-    assert told.replace("practice_id, kit_code", "") .split(" practice_id")[0] in error["msg"]
-    assert "tried with a sample of kit-received at personal: none" in error["msg"] or "line 2 of it: Expected" in error["msg"]
+    assert error["msg"].removeprefix("Value error, ").startswith(told)
+    assert "{%" in body or "tried with a sample of kit-received at personal: none" in error["msg"]
 
 
 def test_a_template_is_tried_with_every_event_type_that_the_destination_gets_and_no_other():
@@ -306,7 +309,9 @@ def test_a_template_is_tried_with_every_event_type_that_the_destination_gets_and
     body = '{"report": "{{ event.data.created_on }}"}'
     assert HttpSettings.model_validate({"url": URL, "body": body}, context={"events": ["report-ready"]}).body == body
     for events in (KNOWN, ("kit-received",), ("report-ready", "order-status-changed")):
-        with pytest.raises(ValidationError, match="there is no created_on; there is .* needs the destination's events"):
+        with pytest.raises(
+            ValidationError, match=r"there is no created_on; there is .* needs the destination's events"
+        ):
             HttpSettings.model_validate({"url": URL, "body": body}, context={"events": events})
     asks = '{"at": "{% if event.type == "report-ready" %}{{ event.data.created_on }}{% endif %}"}'
     assert HttpSettings.model_validate({"url": URL, "body": asks}, context={"events": KNOWN})
@@ -322,7 +327,9 @@ def test_a_lanes_process_does_not_try_it_again():
 
 def test_it_is_tried_with_what_may_be_missing_too():
     """An amount that is paid with tokens is none, and `none * 2` fails."""
-    with pytest.raises(ValidationError, match="line 1 of it: . is for numbers(.|\n)*tried with a sample of order-status"):
+    with pytest.raises(
+        ValidationError, match=r"line 1 of it: . is for numbers(.|\n)*tried with a sample of order-status"
+    ):
         HttpSettings.model_validate(
             {"url": URL, "body": '{"a": {{ event.data.amount * 2 }}}'}, context={"events": ["order-status-changed"]}
         )
