@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -363,6 +364,14 @@ def test_an_answer_that_drips_is_not_waited_for(peer, make, deliver):
     """Its status has come: that is what counts."""
     peer.drips(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100000\r\n\r\n", 0.01)
     assert deliver(make(connect_timeout_s=0.1, read_timeout_s=0.1, receipt="/id")) == "202"
+
+
+def test_an_answer_whose_body_never_comes_is_not_waited_for(peer, make, deliver):
+    """Not longer than the time limits, whatever time the head took."""
+    peer.drips(b"HTTP/1.1 202 Accepted\r\nContent-Length: 100000\r\n\r\n", 30)
+    began = time.monotonic()
+    assert deliver(make(connect_timeout_s=0.1, read_timeout_s=0.1)) == "202"
+    assert time.monotonic() - began < 5
 
 
 # What goes wrong on the way
