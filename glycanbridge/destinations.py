@@ -222,4 +222,4 @@ def _open(
         first = problems[0]
         unusable = f"{first.path.removeprefix(f'destinations.{name}.')}: {first.message}"
         return Destination(**shared, plugin=plugin, error=unusable), problems
-    return Destination(**shared, plugin=plugin, make=lambda: plugin.made_by(model)), []
+    return Destination(**shared, plugin=plugin, make=lambda: plugin.make(model)), []

@@ -48,6 +48,11 @@ class Plugin:
     warnings: tuple[str, ...] = ()
     """What of the contract it uses that will be gone some day."""
 
+    def make(self, settings: BaseModel | None) -> object:
+        """An instance of it; one without an `__init__` of its own has no use for settings."""
+        has_own = any("__init__" in vars(each) for each in self.made_by.__mro__ if each is not object)
+        return self.made_by(settings) if has_own else self.made_by()
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class InstalledPlugin:
@@ -87,13 +92,12 @@ def installed_plugins(
     """
     found = sorted([*map(_entry, entry_points(group=GROUP)), *map(_file, files)], key=lambda each: each.name)
     wanted = found if names is None else [each for each in found if each.name in set(names)]
-    told = []
-    for each in wanted:
-        error = _refused(each, [other for other in found if other.name == each.name])
-        if error is None and rehearse and (how := killed_by(each.load)) is not None:
-            error = f"importing {each.place} {how}"
-        told.append(_look_at(each) if error is None else _unusable(each, error))
-    return told
+    errors = [_refused(each, [other for other in found if other.name == each.name]) for each in wanted]
+    if rehearse:  # all of them first: the import of one may start a thread, and then it cannot be done any more
+        errors = [_killer(each) if error is None else error for each, error in zip(wanted, errors, strict=True)]
+    return [
+        _look_at(each) if error is None else _unusable(each, error) for each, error in zip(wanted, errors, strict=True)
+    ]
 
 
 def _entry(point: EntryPoint) -> _Found:
@@ -103,6 +107,11 @@ def _entry(point: EntryPoint) -> _Found:
 
 def _file(path: Path) -> _Found:
     return _Found(path.stem, str(path), "", str(path), lambda: load_file(path), path)
+
+
+def _killer(found: _Found) -> str | None:
+    how = killed_by(found.load)
+    return None if how is None else f"importing {found.place} {how}"
 
 
 def _look_at(found: _Found) -> InstalledPlugin:

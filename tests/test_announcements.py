@@ -186,6 +186,24 @@ def test_it_is_kept_in_the_commit_that_ends_the_delivery(given_up, journal, take
     assert len(journal.events(Filter(type="delivery-dead"))) == 1
 
 
+def test_neither_is_kept_without_the_other(given_up, journal, clock):
+    """If the event cannot be recorded, the delivery has not died yet either."""
+    bridge = given_up(alarm_at("ops", Alarm(), events=("delivery-dead",)))
+    body = sample(timestamp=1)
+    bridge.accept(body, sign(body, SECRET))
+    (claim,) = journal.claim("ehr", limit=1, terms=Terms())
+    ended = Ended(claim=claim, outcome=Outcome(result=Result.PERMANENT, error="x"),
+                  settlement=Settlement(state=State.DEAD), took_ms=1)  # fmt: skip
+    (told,) = Announcer(bridge.destinations, clock=clock).deaths([ended]).values()
+
+    with pytest.raises(TypeError):
+        journal.settle([ended], terms=Terms(), deaths={claim.row: replace(told, owed_to={object(): ()})})
+
+    (row,) = journal.deliveries(Filter(state=State.RUNNING))
+    assert row.id == claim.delivery.id
+    assert len(journal.events(Filter(type="delivery-dead"))) == 1
+
+
 def test_a_settlement_that_is_told_twice_is_one_event(given_up, journal, clock):
     """Its commit was not seen, and so it is made again."""
     bridge = given_up(alarm_at("ops", Alarm(), events=("delivery-dead",)))

@@ -128,6 +128,7 @@ def set_up(serving, mode="count", recorder="take", **more) -> None:
 def test_every_attempt_is_told_as_it_ended(serving, recorder, told):
     """In a process of the observer's own, and never as a delivery: nothing of it stands in the journal."""
     set_up(serving, recorder=recorder)
+    assert "\ndelivery-settled -> counter\n" in serving.run("check").stdout
     with served(serving):
         serving.post(sample())
         until(lambda: lines(serving))

@@ -113,6 +113,18 @@ def test_only_those_that_are_named_are_imported(packages):
     assert "glycanbridge_bomb" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("init", "made"),
+    [("", None), ("    def __init__(self, settings): self.got = settings", "settings"),
+     ("    def __new__(cls): return object.__new__(cls)", None)],
+)  # fmt: skip
+def test_one_without_settings_needs_no_init(packages, init, made):
+    """Twenty lines may do without."""
+    install_plugin(packages, "plain", GOOD.format(name="Plain") + init)
+
+    assert getattr(found("plain").plugin.make("settings"), "got", None) == made
+
+
 def test_a_plugin_says_which_contract_it_is_made_for(packages):
     """One that says nothing was written for the first one."""
     for name, contract in (("silent", ""), ("exact", "    contract = '==1.0'"), ("range", "    contract = '>=1.0,<2'")):
@@ -345,33 +357,40 @@ KILLERS = {
 def test_an_import_that_would_end_the_bridge_is_a_row(packages, code):
     """It is made in a process that may die of it, and what it printed is nobody's business."""
     install_plugin(packages, "killer", f"print('x' * 100000, flush=True)\n{code}")
+    install_plugin(packages, "a", GOOD.format(name="A") + "\nimport threading, time\n"
+                   "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()")  # fmt: skip
     install_plugin(packages, "good", GOOD.format(name="Good"))
     script = (
         "from glycanbridge import plugins, rehearsal\n"
         "rehearsal.killed_by.__kwdefaults__['within_s'] = 0.5\n"
-        "for each in plugins.installed_plugins(['killer', 'good'], rehearse=True): print(each.name, each.error)"
+        "for each in plugins.installed_plugins(['killer', 'a', 'good'], rehearse=True): print(each.name, each.error)"
     )
 
     done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(packages)},
                           capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
 
-    assert done.stdout == f"good None\nkiller importing glycanbridge_killer:Killer {KILLERS[code]}\n"
+    assert done.stdout == f"a None\ngood None\nkiller importing glycanbridge_killer:Killer {KILLERS[code]}\n"
 
 
 def test_a_bridge_starts_and_receives_whatever_its_plugins_imports_do(serving):
     """GlycanAge would find nobody, at every start anew, and forget."""
     install_plugin(serving.packages, "killer", "import os; os._exit(3)")
+    install_plugin(serving.packages, "unused", "open('imported', 'w')")
     serving.configure({
         "a": {"plugin": "killer"},
         "b": {"plugin": "recorder", "settings": {"file": "taken.txt"}},
     })  # fmt: skip
     checked = serving.run("check")
+    assert not (serving.folder / "imported").exists()
     assert (checked.returncode, "(exit code 3)" in checked.stdout) == (78, True)
     listed = {row["name"]: row["error"] for row in serving.rows("plugins", "list")}
+    assert (serving.folder / "imported").exists()
+    (serving.folder / "imported").unlink()
     assert "(exit code 3)" in listed["killer"]
     with served(serving):
         assert serving.post(sample()).told["status"] == "accepted"
         until(lambda: serving.rows("deliveries", "list", "--state", "delivered"))
+    assert not (serving.folder / "imported").exists()
     assert "importing glycanbridge_killer:Killer ends the process (exit code 3)" in serving.log.read_text()
 
 

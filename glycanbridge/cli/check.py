@@ -29,7 +29,7 @@ from glycanbridge.errors import (
     SettingsError,
     without_text,
 )
-from glycanbridge.event_types import DELIVERY_DEAD, EVENT_TYPES
+from glycanbridge.event_types import DELIVERY_DEAD, DELIVERY_SETTLED, EVENT_TYPES
 from glycanbridge.journal import Owed
 from glycanbridge.journals import open_questions
 from glycanbridge.settings import Settings, load, warnings
@@ -70,8 +70,13 @@ def _show(settings: Settings, destinations: Destinations) -> None:
     for event_type in EVENT_TYPES:
         takers = [_taker(each) for each in destinations.values() if each.takes(event_type)]
         click.echo(f"{event_type} -> {', '.join(takers) or 'nobody: it is kept in the journal alone'}")
-    told = [_taker(each) for each in destinations.values() if each.takes(DELIVERY_DEAD)]
-    click.echo(f"{DELIVERY_DEAD} -> {', '.join(told) or 'nobody: no destination tells when another one gives up'}")
+    alarmed, counting = (
+        ", ".join(_taker(each) for each in destinations.values() if each.takes(event_type))
+        for event_type in (DELIVERY_DEAD, DELIVERY_SETTLED)
+    )
+    click.echo(f"{DELIVERY_DEAD} -> {alarmed or 'nobody: no destination tells when another one gives up'}")
+    if counting:
+        click.echo(f"{DELIVERY_SETTLED} -> {counting}")
     for line in _waiting(settings, destinations):
         click.echo(line)
     outdated = [f"destinations.{each.name}: {line}" for each in destinations.values() for line in each.outdated]

@@ -77,7 +77,7 @@ def _attempts(plan: HostPlan) -> Attempts:
     files = () if plan.plugin_file is None else (plan.plugin_file,)
     plugin = usable_plugin(plan.plugin, installed_plugins({plan.plugin}, files=files))
     settings = plugin.model.model_validate(dict(plan.settings), context={"folder": plan.folder})
-    return Attempts(plugin.made_by(settings), tries=plan.tries)
+    return Attempts(plugin.make(settings), tries=plan.tries)
 
 
 def _settle_in(life: Connection, output: Connection) -> None:

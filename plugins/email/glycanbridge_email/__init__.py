@@ -14,6 +14,7 @@ import time
 from glycanbridge import (
     AssignmentStatusChanged,
     Delivery,
+    DeliveryDead,
     Event,
     KitReceived,
     OrderStatusChanged,
@@ -78,6 +79,11 @@ class Email:
         return self._deliver(event, delivery)
 
     @hookimpl
+    def on_delivery_dead(self, event: DeliveryDead, delivery: Delivery) -> str:
+        """One mail at once: an alarm waits for no digest. Returns its Message-ID and the server's code."""
+        return self._send(event, delivery)
+
+    @hookimpl
     def check(self) -> str:
         """Connect, encrypt and log in; no mail is begun. Raises what a delivery would."""
         found = self._server.check()
@@ -117,6 +123,9 @@ class Email:
                 receipt = changes.take_out(delivery.id)
             if receipt is not None:
                 return receipt
+        return self._send(event, delivery)
+
+    def _send(self, event: Event, delivery: Delivery) -> str:
         body, subject = in_body(event, self._settings.personal, self._words), in_subject(event, self._words)
         return self._post.send(
             self._letters.letter(event.type, subject=subject, body=body),

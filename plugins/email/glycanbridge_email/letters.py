@@ -24,7 +24,8 @@ from glycanbridge_email.words import Words, clean
 PACKAGED = Path(__file__).parent / "templates"
 DIGEST = "digest"
 PARTS = ("subject.txt", "txt", "html")
-NAMES = [f"{kind}.{part}" for kind in (*EVENT_TYPES, DIGEST) for part in PARTS]
+ALARM = "delivery-dead"
+NAMES = [f"{kind}.{part}" for kind in (*EVENT_TYPES, ALARM, DIGEST) for part in PARTS]
 """Every template that there is, and that a clinic may replace; `layout.html` is what the packaged HTML stands in."""
 LAYOUT = "layout.html"
 LONGEST_SUBJECT = 200
@@ -139,7 +140,7 @@ def _trials(personal: Personal, words: Words) -> list[tuple[str, Values, Values]
     """(kind, the subject's values, the body's values) of the sample events."""
     told = [(each, in_body(each, personal, words)) for each in samples()]
     trials: list[tuple[str, Values, Values]] = [(each.type, in_subject(each, words), body) for each, body in told]
-    events, at = [body["event"] for _, body in told], datetime(2023, 8, 27, 16, tzinfo=UTC)
+    events, at = [body["event"] for each, body in told if each.type != ALARM], datetime(2023, 8, 27, 16, tzinfo=UTC)
     subject = of_digests_subject(len(events), "practice_67890", at, words)
     return [*trials, (DIGEST, subject, of_digest(events, "practice_67890", at, words))]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from glycanbridge import AssignmentStatusChanged, Event, KitReceived, OrderStatusChanged, ReportReady
+from glycanbridge import AssignmentStatusChanged, DeliveryDead, Event, KitReceived, OrderStatusChanged, ReportReady
 
 _MS = 1693123200000
 _ORDER = {
@@ -30,6 +30,11 @@ _REPORT = {
     "practiceId": "practice_67890", "assignmentId": "assignment_12345", "glycanAge": "45.2",
     "chronologicalAge": "42", "reportUrl": "/reports/report_78901", "createdOn": _MS,
 }  # fmt: skip
+_DEAD = {
+    "deliveryId": "3f9c2a1b7d4e:results-ehr", "eventId": "3f9c2a1b7d4e", "eventType": "report-ready",
+    "destination": "results-ehr", "practiceId": "practice_67890", "kitCode": "KIT001234", "plugin": "ehr",
+    "attempts": 9, "reason": "no such patient", "receivedAt": _MS,
+}  # fmt: skip
 _NOTHING: dict[str, Any] = {"previousStatus": None, "amount": None, "currency": None}
 
 
@@ -46,4 +51,6 @@ def samples() -> list[Event]:
         _event(AssignmentStatusChanged, "assignment-status-changed", _ASSIGNMENT | _NOTHING | {"sets": []}),
         _event(KitReceived, "kit-received", _KIT),
         _event(ReportReady, "report-ready", _REPORT),
+        _event(DeliveryDead, "delivery-dead", _DEAD),
+        _event(DeliveryDead, "delivery-dead", _DEAD | {"kitCode": None}),
     ]

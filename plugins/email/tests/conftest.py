@@ -18,7 +18,7 @@ from aiosmtpd.smtp import AuthResult
 from glycanbridge_email import Email, EmailSettings
 from serving import delivery, sample
 
-from glycanbridge.events import parse
+from glycanbridge.bridge_events import parse_kept
 
 PASSWORD = "correct-horse-4711"
 
@@ -328,6 +328,6 @@ def deliver(clock):
             id=owed.id, event_id=owed.event_id, event_type=event_type, destination="a", attempt=attempt,
             received_at=received_at or clock.moment, body=body,
         )  # fmt: skip
-        return getattr(plugin, f"on_{event_type.replace('-', '_')}")(event=parse(body), delivery=owed)
+        return getattr(plugin, f"on_{event_type.replace('-', '_')}")(event=parse_kept(body), delivery=owed)
 
     return call
