@@ -29,7 +29,7 @@ and nobody would know whether the event was taken."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP answer. Its status counts once its head has come; the body is as much as came, and may quote anything."""
+    """An HTTP answer. The body is as much of it as was waited for, and may quote anything."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -106,10 +106,12 @@ class FarSide:
     def _ask(self, outgoing: Outgoing, trail: _Trail) -> Answer:
         limits = {"connect": self._connect_timeout_s, "pool": self._connect_timeout_s}
         limits |= dict.fromkeys(("read", "write"), self._read_timeout_s)
+        headers = httpx2.Headers(_HEADERS)
+        headers.update(outgoing.headers)  # whatever their capitals
         request = httpx2.Request(
             outgoing.method,
             outgoing.url,
-            headers={**_HEADERS, **outgoing.headers},
+            headers=headers,
             content=outgoing.body or None,
             extensions={"timeout": limits, "trace": trail},
         )
@@ -125,18 +127,23 @@ class FarSide:
         try:
             limits["read"] = max(0.01, until_s - monotonic())
             return Answer(status=response.status_code, headers=response.headers, body=_body(response, until_s))
+        except httpx2.TransportError as error:
+            raise unanswered(error, self.place, self._read_timeout_s) from None
         finally:
             response.close()
 
 
 def _body(response: httpx2.Response, until_s: float) -> bytes:
-    """As much of an answer as comes in time, is small, and may be needed. Its status counts without it."""
+    """As much of an answer's body as comes in time and is small: who goes on talking has said what counts, the status.
+
+    Raises what httpx does if it breaks off: half an answer is none.
+    """
     body = bytearray()
     try:
         for chunk in response.stream:  # type: ignore[union-attr] # a transport's stream is one to be read here
             body += chunk
             if len(body) > LARGEST_ANSWER_BYTES or monotonic() > until_s:
                 break
-    except httpx2.TransportError:
-        return bytes(body)
+    except httpx2.TimeoutException:
+        pass
     return bytes(body)

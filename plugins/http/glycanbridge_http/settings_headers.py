@@ -67,6 +67,7 @@ class Basic(BaseModel):
     user: Annotated[str, AfterValidator(_user)]
     """Without a colon, at which the far side would part it from the password."""
     password: Annotated[SecretStr, Field(min_length=1)]
+    """Of this user, there."""
 
 
 class AuthSettings(BaseModel):
