@@ -212,7 +212,8 @@ def _open(
         if event_type not in plugin.event_types
     ]
     try:
-        model, found = validate(plugin.model, dict(own.settings), source, (*loc, "settings"), timeout_s=own.timeout_s)
+        context = {"timeout_s": own.timeout_s, "events": own.events or plugin.event_types}
+        model, found = validate(plugin.model, dict(own.settings), source, (*loc, "settings"), **context)
     except BaseException as error:  # a settings model is somebody else's code
         told = f"the plugin {plugin.name!r} does not take them: {without_text(error)}"
         model, found = None, [source.problem((*loc, "settings"), told)]
