@@ -19,9 +19,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "glycanbridge"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PLUGINS = sorted(each for each in (ROOT / "plugins").iterdir() if (each / "pyproject.toml").exists())
+EXAMPLES = sorted(each.parent for each in (ROOT / "examples").glob("*/pyproject.toml"))
+"""Plugins as a stranger would publish them: nothing of ours installs them."""
 PLUGIN_MODULES = [
     module
-    for plugin in PLUGINS
+    for plugin in [*PLUGINS, *EXAMPLES]
     for module in sorted([*plugin.glob("glycanbridge_*.py"), *plugin.glob("glycanbridge_*/**/*.py")])
 ]
 HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
@@ -226,6 +228,7 @@ def test_every_module_has_its_tests():
 def test_every_test_says_why_it_is_there():
     """Its name is a sentence, its docstring the reason."""
     files = [*(ROOT / "tests").glob("test_*.py"), *(ROOT / "plugins").glob("*/tests/test_*.py")]
+    files += (ROOT / "examples").glob("*/tests/test_*.py")
     silent = [
         f"{name_of(module)}: {each.name}"
         for module in files
@@ -236,21 +239,38 @@ def test_every_test_says_why_it_is_there():
     assert silent == []
 
 
-@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda each: each.name)
+@pytest.mark.parametrize("plugin", [*PLUGINS, *EXAMPLES], ids=lambda each: each.name)
 def test_plugins_are_alike(plugin):
     """Reading one is reading all: the same files, names and headings, and only our public names imported."""
-    module = f"glycanbridge_{plugin.name}"
+    name = plugin.name.removeprefix("glycanbridge-")
+    module = f"glycanbridge_{name}"
     readme = (plugin / "README.md").read_text()
     project = (plugin / "pyproject.toml").read_text()
     code = [*plugin.glob(f"{module}.py"), *plugin.glob(f"{module}/**/*.py")]
     ours = {each for module in code for each in imports(module) if each.split(".")[0] == "glycanbridge"}
 
-    assert f'name = "glycanbridge-{plugin.name}"' in project
-    assert f'{plugin.name} = "{module}:{plugin.name.capitalize()}"' in project
+    assert f'name = "glycanbridge-{name}"' in project
+    assert f'{name} = "{module}:{name.capitalize()}"' in project
     assert list((plugin / "tests").glob("test_*.py"))
     assert {"## Settings", "## When it fails"} <= set(readme.splitlines())
-    assert ours <= {f"glycanbridge.{name}" for name in glycanbridge.__all__}
-    assert f"-e plugins/{plugin.name}" in (ROOT / "requirements.txt").read_text()
+    assert ours <= {f"glycanbridge.{each}" for each in glycanbridge.__all__}
+    assert (f"-e plugins/{name}" in (ROOT / "requirements.txt").read_text()) == (plugin in PLUGINS)
+
+
+@pytest.mark.parametrize("plugin", EXAMPLES, ids=lambda each: each.name)
+def test_an_example_is_as_a_strangers(plugin):
+    """It is tested with what authors have, and with nothing of this repository's."""
+    tests = list((plugin / "tests").glob("*.py"))
+    used = {each for test in tests for each in imports(test) if each.split(".")[0] == "glycanbridge"}
+    helpers = {each.stem for each in (ROOT / "tests").glob("*.py")}
+
+    public = tuple(f"glycanbridge.{each}" for each in (*glycanbridge.__all__, "testing"))
+    assert [each for each in used if not each.startswith(public)] == []
+    assert [each for test in tests for each in imports(test) if each.split(".")[0] in helpers] == []
+    assert (plugin / "CHANGELOG.md").exists()
+    assert {"## Example", "## What leaves", "## What a repeat looks like"} <= set(
+        (plugin / "README.md").read_text().splitlines()
+    )
 
 
 def test_the_core_imports_no_plugin():

@@ -1,4 +1,4 @@
-"""What Apprise promises: what every plugin does, and then what it alone does, against real far sides on this machine."""
+"""What Apprise promises: what every plugin does, then what it alone does, against real far sides on this machine."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def test_a_message_says_what_happened_and_nothing_that_points_at_a_patient(make:
     (request,) = service.requests
     assert (outcome.delivered, outcome.receipt) == (True, "taken by JSON (urls.0)")
     assert (request.json["title"], request.json["type"]) == ("Report ready", "info")
-    assert request.json["message"].startswith("Kit code: …1234\nPractice id: practice_67890\nCreated on: 2023-08-27 07:56")
+    assert request.json["message"].startswith(
+        "Kit code: …1234\nPractice id: practice_67890\nCreated on: 2023-08-27 07:56"
+    )
     assert "45.2" not in request.json["message"]
 
 
@@ -184,7 +186,9 @@ def test_a_certificate_that_is_not_trusted_gets_nothing(glycanbridge_plugin: Mak
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with HttpPeer(tls=context) as peer:
-        outcome = deliver(glycanbridge_plugin(Apprise, {"urls": [url_of(peer).replace("json:", "jsons:")]}), "report-ready")
+        outcome = deliver(
+            glycanbridge_plugin(Apprise, {"urls": [url_of(peer).replace("json:", "jsons:")]}), "report-ready"
+        )
 
     assert (outcome.delivered, outcome.unknown, peer.requests) == (False, True, [])
 
@@ -280,7 +284,9 @@ def test_one_that_is_wrong_does_not_stop_the_others(make: MakePlugin, service: H
     assert (outcome.error, outcome.text, len(service.requests)) == (TemporaryError, "JSON (urls.0) answered 401", 1)
 
 
-def test_a_memory_that_cannot_be_written_stops_the_destination(make: MakePlugin, service: HttpPeer, tmp_path: Path) -> None:
+def test_a_memory_that_cannot_be_written_stops_the_destination(
+    make: MakePlugin, service: HttpPeer, tmp_path: Path
+) -> None:
     """Before anything is sent: else every attempt would send to those that have it."""
     (tmp_path / "file").touch()
     plugin = make(urls=[url_of(service), url_of(service, "b")], state=str(tmp_path / "file" / "state"))
@@ -335,7 +341,9 @@ def test_all_addresses_together_fit_into_an_attempt(tmp_path: Path) -> None:
 # The command
 
 
-def test_a_test_message_is_sent_by_hand(make: MakePlugin, service: HttpPeer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_test_message_is_sent_by_hand(
+    make: MakePlugin, service: HttpPeer, capsys: pytest.CaptureFixture[str]
+) -> None:
     """There is no other way to see whether a token is right."""
     (command,) = make().commands()
 
