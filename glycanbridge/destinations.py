@@ -134,13 +134,16 @@ class Destinations(Mapping[str, Destination]):
         return [each for each in self._by_name.values() if each.takes(event_type, practice_id)]
 
 
-def open_destinations(settings: Settings, source: BridgeYaml) -> tuple[Destinations, list[Problem]]:
+def open_destinations(
+    settings: Settings, source: BridgeYaml, *, installed: Iterable[InstalledPlugin] | None = None
+) -> tuple[Destinations, list[Problem]]:
     """The destinations of `bridge.yaml`, and what is wrong with their plugins or the plugins' settings.
 
     A problem here stops only the destination that it is about: an upgraded plugin must not keep the bridge from
-    receiving.
+    receiving. `installed`: the plugins there are, where that is known already.
     """
-    installed = installed_plugins({each.plugin for each in settings.destinations.values()})
+    if installed is None:
+        installed = installed_plugins({each.plugin for each in settings.destinations.values()})
     opened = [
         _open(name, own, settings.retry_of(name), installed, source) for name, own in settings.destinations.items()
     ]

@@ -72,13 +72,21 @@ def load_plugin(point: EntryPoint) -> Plugin:
         found = point.load()
     except BaseException as error:  # an import can end in anything, SystemExit included
         raise PluginError(f"{point.value} cannot be imported: {type(error).__name__}: {error}") from error
+    return plugin_made_by(found, name=point.name, where=point.value)
+
+
+def plugin_made_by(found: object, *, name: str, where: str) -> Plugin:
+    """The plugin that a class makes, under a name; `where` the class is, for the reason.
+
+    Raises `PluginError` with the reason if it cannot be used.
+    """
     if not isinstance(found, type):
-        raise PluginError(f"{point.value} is not a class")
+        raise PluginError(f"{where} is not a class")
     model = getattr(found, "Settings", _NoSettings)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise PluginError(f"{point.value}.Settings is not a pydantic model")
-    hooks = _check_hooks(found, point.value)
-    return Plugin(point.name, found, model, tuple(each for each in EVENT_TYPES if hook_name(each) in hooks))
+        raise PluginError(f"{where}.Settings is not a pydantic model")
+    hooks = _check_hooks(found, where)
+    return Plugin(name, found, model, tuple(each for each in EVENT_TYPES if hook_name(each) in hooks))
 
 
 def usable_plugin(name: str, installed: Iterable[InstalledPlugin]) -> Plugin:
