@@ -81,8 +81,16 @@ def test_each_address_and_each_time_can_have_its_own_reply(peer):
     assert [each.recipients for each in peer.mails] == [(TO[0],), tuple(TO), tuple(TO)]
 
 
-@pytest.mark.parametrize("step", ["connect", "MAIL", "RCPT", "DATA", "end"])
-@pytest.mark.parametrize("fault", [Fault.RESET, Fault.CLOSE, Fault.RESET_MIDWAY, Fault.HANG])
+def test_a_step_that_there_is_not_is_refused(peer):
+    """It would never be asked, and the test would test nothing."""
+    with pytest.raises(ValueError, match="rcpt is no step: write a command in capitals"):
+        peer.answer(rcpt="550 no")
+    with pytest.raises(ValueError, match="context is no step"):
+        SmtpPeer(context=None)
+
+
+@pytest.mark.parametrize("step", ["connect", "MAIL", "RCPT", "DATA", "content", "end"])
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.CLOSE, Fault.RESET_MIDWAY, Fault.CLOSE_MIDWAY, Fault.HANG])
 def test_every_step_can_misbehave(peer, step, fault):
     """After the end of the mail nobody knows whether it was taken; it was not."""
     peer.answer(**{step: fault})

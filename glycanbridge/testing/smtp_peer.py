@@ -26,13 +26,17 @@ _USUAL: dict[str, str] = {
     "MAIL": "250 2.1.0 ok",
     "RCPT": "250 2.1.5 ok",
     "DATA": "354 go on",
+    "content": "",
     "end": "250 2.0.0 ok",
     "RSET": "250 ok",
     "NOOP": "250 ok",
     "QUIT": "221 bye",
     "STARTTLS": "220 go on",
     "AUTH": "235 2.7.0 ok",
+    "login": "235 2.7.0 ok",
 }
+_MOMENTS = ("connect", "content", "end", "login")
+"""The steps that are no commands."""
 _LONGEST_LINE_BYTES = 65_536
 
 
@@ -72,6 +76,7 @@ class SmtpPeer(Peer):
     ```
     The steps are `connect`, the commands (`EHLO`, `MAIL`, `RCPT`, `DATA`, `RSET`, `QUIT`, `STARTTLS`, `AUTH` ...),
     `end` for the end of a mail, and `login` for what is no command. After a reply of 421 the connection is closed.
+    `content` is while a mail is on its way, when nothing is said: it can be a fault.
     """
 
     def __init__(
@@ -86,8 +91,9 @@ class SmtpPeer(Peer):
         self.commands: list[str] = []
         """Every line but those of mails."""
         more = {"EHLO": "250-peer\r\n250-STARTTLS\r\n250 SIZE 1000000"} if tls is not None and not implicit else {}
-        self._well: dict[str, Step] = {**_USUAL, "login": "235 2.7.0 ok", **more, **steps}
-        self.be_well()
+        self._well: dict[str, Step] = {**_USUAL, **more}
+        self.answer(**steps)
+        self._well |= steps
         super().__init__(tls=tls, implicit=implicit, port=port)
 
     @property
@@ -96,7 +102,13 @@ class SmtpPeer(Peer):
         return self.mails
 
     def answer(self, **steps: Step) -> None:
-        """From now on say so at these steps, and at the others what is said while it is well."""
+        """From now on say so at these steps, and at the others what is said while it is well.
+
+        Raises `ValueError` for what is no step: `rcpt` would never be asked.
+        """
+        unknown = [name for name in steps if name not in _MOMENTS and not (name.isalpha() and name.isupper())]
+        if unknown:
+            raise ValueError(f"{unknown[0]} is no step: write a command in capitals, or one of {', '.join(_MOMENTS)}")
         self._scripts = {name: _script(name, each) for name, each in (self._well | steps).items()}
 
     def be_well(self) -> None:
@@ -133,6 +145,8 @@ class SmtpPeer(Peer):
             self.let_go(connection)
 
     def _take(self, connection: socket.socket, lines: BufferedReader, sender: str, to: list[str]) -> None:
+        if isinstance(reply := self._scripts["content"].next(""), Fault):
+            self.misbehave(connection, reply, half=b"")
         mail = Mail(sender=sender, recipients=tuple(to), content=_content(lines))
         reply = self._scripts["end"].next(mail.content.decode("latin-1"))
         if isinstance(reply, str) and reply.startswith("250"):
