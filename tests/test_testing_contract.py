@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import logging
+import smtplib
 import sys
 import threading
 import uuid
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
 from glycanbridge import (
     DestinationError,
@@ -20,7 +22,7 @@ from glycanbridge import (
     Timeout,
     hookimpl,
 )
-from glycanbridge.testing import HttpPeer, contract_suite
+from glycanbridge.testing import HttpPeer, SmtpPeer, contract_suite
 
 TOKEN = "correct-horse-4711-battery"
 
@@ -162,11 +164,11 @@ PLAIN = {
     "nothing_leaks_while_a_delivery_succeeds",
     "it_can_be_called_by_several_threads_at_once",
 }
+SECRET = {"no_secret_can_be_read_in_the_settings_and_the_plugin"}
 HOOKS = {"check_sends_nothing", "tells_is_one_line_without_secrets", "closing_twice_is_harmless"}
 WITH_PEER = {
     "check_says_so_when_nobody_is_there",
-    "the_same_delivery_twice_looks_the_same_to_the_far_side",
-    "two_deliveries_carry_two_idempotency_keys",
+    "the_far_side_can_know_a_repeat",
     "a_far_side_that_is_not_there_is_no_reason_to_give_up",
 }
 
@@ -342,6 +344,20 @@ class OneAtATime(Poster):
         return super().post(event, self.delivery)
 
 
+class TellsItsTokenAtStart(Poster):
+    """To whoever has misspelt another setting."""
+
+    class Settings(PosterSettings):
+        """As wrong as the plugin."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _are_known(cls, told):
+            if set(told) - set(cls.model_fields):
+                raise ValueError(f"{', '.join(told)}: unknown key in {told}")
+            return told
+
+
 class Speechless(Poster):
     """Says of no setting what it is."""
 
@@ -467,14 +483,14 @@ class GivesUpWhenAlone(Poster):
 
 
 TWICE = "the_same_delivery_twice_does_not_fail"
-LOOKS_SAME = "the_same_delivery_twice_looks_the_same_to_the_far_side"
+KNOWN = "the_far_side_can_know_a_repeat"
 AT_ONCE = "it_can_be_called_by_several_threads_at_once"
 EVERY_LEAK = LEAKS | {"nothing_leaks_while_a_delivery_succeeds"}
 FAULTY = [
-    (ForgetsAndRefuses, {TWICE, LOOKS_SAME}),
-    (NewKeyEachTime, {LOOKS_SAME, AT_ONCE}),
-    (OneKeyForAll, {"two_deliveries_carry_two_idempotency_keys"}),
-    (NothingToKnowItBy, {LOOKS_SAME, AT_ONCE}),
+    (ForgetsAndRefuses, {TWICE, KNOWN}),
+    (NewKeyEachTime, {KNOWN, AT_ONCE}),
+    (OneKeyForAll, {KNOWN}),
+    (NothingToKnowItBy, {KNOWN, AT_ONCE}),
     (PlainToken, {"no_secret_can_be_read_in_the_settings_and_the_plugin"}),
     (ShowsItself, {"no_secret_can_be_read_in_the_settings_and_the_plugin"}),
     (LogsItsToken, EVERY_LEAK),
@@ -491,6 +507,7 @@ FAULTY = [
     (OneAtATime, {AT_ONCE}),
     (Speechless, {"every_setting_is_described"}),
     (Unknowable, {"its_settings_have_a_json_schema"}),
+    (TellsItsTokenAtStart, {"an_unknown_setting_is_refused"}),
     (TakesAnyKey, {"an_unknown_setting_is_refused"}),
     (TakesAnyInnerKey, {"an_unknown_setting_is_refused"}),
     (ChecksBySending, {"check_sends_nothing"}),
@@ -575,8 +592,9 @@ def test_what_does_not_apply_is_not_there(tmp_path, capfd):
     suite = contract_suite(Noter, {"file": "notes.txt"}, failing=ways)
 
     names = {each.removeprefix("test_") for each in vars(suite) if each.startswith("test_")}
-    assert names == PLAIN | {"nothing_leaks_when_the_file_is_a_directory"}
+    assert names == PLAIN - SECRET | {"nothing_leaks_when_the_file_is_a_directory"}
     assert failed(suite, tmp_path, capfd) == {}
+    assert hasattr(contract_suite(Noter, {"file": "notes.txt"}, secrets=["a word"]), f"test_{min(SECRET)}")
     alone = contract_suite(Noter, {"file": "notes.txt"}, threads=1)
     assert not hasattr(alone, "test_it_can_be_called_by_several_threads_at_once")
 
@@ -665,5 +683,100 @@ def test_pytest_runs_the_suite_by_its_name(tmp_path, pytester):
     )
     done = pytester.runpytest("-v", "-n", "0", "-p", "no:randomly")
 
-    done.assert_outcomes(passed=len(PLAIN))
+    done.assert_outcomes(passed=len(PLAIN - SECRET))
     done.stdout.fnmatch_lines(["*test_noter.py::TestContract::test_the_same_delivery_twice_does_not_fail PASSED*"])
+
+
+class MailerSettings(BaseModel):
+    """All described, and nothing else allowed."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    port: int
+    """Where the mail server listens."""
+    timeout_s: Timeout = 5
+    """Seconds to wait for each of its answers."""
+
+
+class Mailer:
+    """Sends a mail for each report: what a good plugin for mails is like."""
+
+    Settings = MailerSettings
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    @hookimpl
+    def on_report_ready(self, event, delivery):
+        mail = f"Message-ID: <{delivery.event_id}@clinic.example>\r\n\r\n{event.data.kit_code}\r\n"
+        try:
+            with smtplib.SMTP("127.0.0.1", self.settings.port, "bridge.example", self.settings.timeout_s) as client:
+                client.sendmail("bridge@clinic.example", ["staff@clinic.example"], mail)
+        except smtplib.SMTPResponseException as error:
+            raise self.refused(error) from None
+        except smtplib.SMTPRecipientsRefused as error:
+            raise self.refused(smtplib.SMTPResponseException(*next(iter(error.recipients.values())))) from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise self.broken(type(error).__name__) from None
+        return "sent"
+
+    def refused(self, error):
+        return (PermanentError if error.smtp_code >= 500 else TemporaryError)(f"refused with {error.smtp_code}")
+
+    def broken(self, why):
+        return TemporaryError(why, unknown=True)
+
+
+class QuotesTheReply(Mailer):
+    """In which the server quotes what it was sent."""
+
+    def refused(self, error):
+        return TemporaryError(f"refused: {error.smtp_error.decode()}")
+
+
+class GivesUpOnMail(Mailer):
+    """Takes a broken connection for a refusal."""
+
+    def broken(self, why):
+        return PermanentError(why)
+
+
+class AnotherMailEachTime(Mailer):
+    """Nobody can know a repeat."""
+
+    @hookimpl
+    def on_report_ready(self, event, delivery):
+        other = SimpleNamespace(event_id=uuid.uuid4())
+        return super().on_report_ready(event, other)
+
+
+MAIL_BREAKS = [
+    "it_resets_the_connection",
+    "it_resets_the_connection_after_the_mail",
+    "it_hangs",
+    "it_hangs_after_the_mail",
+]
+MAIL_REFUSED = ["it_refuses_the_mail", "it_defers_the_mail"]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "wrong"),
+    [
+        (Mailer, set()),
+        (QuotesTheReply, {f"nothing_leaks_when_{each}" for each in MAIL_REFUSED}),
+        (
+            GivesUpOnMail,
+            {f"it_is_no_reason_to_give_up_when_{each}" for each in MAIL_BREAKS}
+            | {"a_far_side_that_is_not_there_is_no_reason_to_give_up"},
+        ),
+        (AnotherMailEachTime, {KNOWN, AT_ONCE}),
+    ],
+)
+def test_a_plugin_that_sends_mails_is_held_to_the_same(plugin, wrong, tmp_path, capfd):
+    """With a mail server that refuses, defers, breaks off and hangs at each step."""
+    suite = contract_suite(plugin, lambda peer: {"port": peer.port, "timeout_s": 1}, peer=SmtpPeer)
+
+    told = failed(suite, tmp_path, capfd)
+
+    assert set(told) == wrong, told
+    assert {f"test_it_is_no_reason_to_give_up_when_{each}" for each in MAIL_BREAKS} < set(vars(suite))

@@ -16,7 +16,8 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from glycanbridge.events import Event, parse
+from glycanbridge.events import Event
+from glycanbridge.testing.samples import read_event
 
 _EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """The first and the last millisecond that a datetime can hold."""
@@ -135,7 +136,7 @@ def bodies(draw: st.DrawFn, event_type: str | None = None) -> bytes:
 
 def events(event_type: str | None = None) -> st.SearchStrategy[Event]:
     """Events of a type, or of any, as a hook gets them; `event_body` gives a body of one."""
-    return bodies(event_type).map(parse)
+    return bodies(event_type).map(read_event)
 
 
 def _unknown(draw: st.DrawFn, known: dict[str, Any]) -> dict[str, Any]:

@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from glycanbridge.errors import DeliveryError
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.events import Event
 from glycanbridge.hookspecs import hook_name
+from glycanbridge.problems import schema_of
 from glycanbridge.testing.contract import manners, repeats, secrecy, troubles
 from glycanbridge.testing.contract.plan import Case, FarSide, Plan, Source, Trouble
 from glycanbridge.testing.contract.watching import Capture
@@ -83,14 +87,11 @@ def _checks(plan: Plan) -> Iterator[tuple[str, Check]]:
     """The checks that apply to the plugin, by their names as sentences."""
     always: list[Check] = [
         manners.the_bridge_can_use_it,
-        manners.its_settings_have_a_json_schema,
-        manners.every_setting_is_described,
         manners.an_unknown_setting_is_refused,
         repeats.the_same_delivery_twice_does_not_fail,
-        secrecy.no_secret_can_be_read_in_the_settings_and_the_plugin,
         secrecy.nothing_leaks_while_a_delivery_succeeds,
     ]
-    for check in [*always, *_of_hooks(plan)]:
+    for check in [*always, *_of_settings_model(plan), *_of_hooks(plan)]:
         yield check.__name__, check
     if plan.threads > 1:
         yield (
@@ -101,6 +102,16 @@ def _checks(plan: Plan) -> Iterator[tuple[str, Check]]:
         yield f"nothing_leaks_when_{each.name}", partial(secrecy.nothing_leaks, trouble=each)
     if plan.peer is not None:
         yield from _with_peer(plan)
+
+
+def _of_settings_model(plan: Plan) -> Iterator[Check]:
+    model = getattr(plan.plugin, "Settings", None)
+    schema = schema_of(model) if isinstance(model, type) and issubclass(model, BaseModel) else {}
+    if model is not None:
+        yield manners.its_settings_have_a_json_schema
+        yield manners.every_setting_is_described
+    if plan.secrets or schema is None or '"writeOnly"' in json.dumps(schema):  # so pydantic marks a secret
+        yield secrecy.no_secret_can_be_read_in_the_settings_and_the_plugin
 
 
 def _of_hooks(plan: Plan) -> Iterator[Check]:
@@ -116,8 +127,7 @@ def _of_hooks(plan: Plan) -> Iterator[Check]:
 
 def _with_peer(plan: Plan) -> Iterator[tuple[str, Check]]:
     for check in (
-        repeats.the_same_delivery_twice_looks_the_same_to_the_far_side,
-        repeats.two_deliveries_carry_two_idempotency_keys,
+        repeats.the_far_side_can_know_a_repeat,
         troubles.a_far_side_that_is_not_there_is_no_reason_to_give_up,
     ):
         yield check.__name__, check

@@ -9,6 +9,7 @@ from glycanbridge.errors import GlycanBridgeError, SettingsError
 from glycanbridge.plugins import plugin_made_by
 from glycanbridge.problems import schema_of
 from glycanbridge.testing.contract.plan import Case, fail
+from glycanbridge.testing.contract.watching import Heard
 from glycanbridge.testing.opening import make_plugin, name_of
 
 _STRANGER = "no_setting_is_called_so"
@@ -49,10 +50,12 @@ def an_unknown_setting_is_refused(case: Case) -> None:
     lenient = [where for where, node in _objects(case) if node.get("additionalProperties") is not False]
     if lenient:
         fail(f'these models take keys that they do not know: {", ".join(lenient)}; forbid them with extra="forbid"')
-    folder = case.new_folder()
+    folder, heard = case.new_folder(), Heard()
     try:
         make_plugin(case.plan.plugin, case.told(folder) | {_STRANGER: 1}, folder=folder)
     except SettingsError as error:
+        heard.add("the error of the settings", error)
+        case.secrets().check(heard)
         if f"{_STRANGER}: unknown key" not in str(error):
             fail(f"an unknown key is to be told as such, and was: {error}")
     else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from glycanbridge.delivery import Delivery
-from glycanbridge.events import parse
 from glycanbridge.testing.attempts import Attempted, deliver
 from glycanbridge.testing.contract.plan import Case, Trouble, fail
 from glycanbridge.testing.contract.watching import Heard, Needles, patients_in
+from glycanbridge.testing.samples import read_event
 
 
 def no_secret_can_be_read_in_the_settings_and_the_plugin(case: Case) -> None:
@@ -56,4 +56,4 @@ def _check(heard: Heard, outcomes: list[Attempted], deliveries: list[Delivery], 
         heard.add("the error", outcome.text)
     secrets.check(heard)
     for each in deliveries:
-        Needles(patients_in(parse(each.body))).check(heard)
+        Needles(patients_in(read_event(each.body))).check(heard)
