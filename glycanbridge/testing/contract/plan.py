@@ -146,7 +146,8 @@ class Case:
             if self.peer is not None:
                 self.peer.close()  # then it ends, if anything of it can
             thread.join(self.plan.within_s)
-            fail(f"it took longer than {self.plan.within_s:g} s: give the plugin a timeout of its own")
+            within = f"{self.plan.within_s:g} s"
+            fail(f"it took longer than {within}: give the plugin a timeout of its own, a short one in this test")
         for error in raised:
             raise error
         return ended[0]
