@@ -162,6 +162,14 @@ def _loaded(found: _Found) -> Plugin:
     )
 
 
+def plugin_made_by(made_by: object, *, name: str, where: str) -> Plugin:
+    """The plugin that a class makes, under a name; `where` the class is, for the reason.
+
+    Raises `PluginError` with the reason if it cannot be used.
+    """
+    return _loaded(_Found(name, "", "", where, lambda: made_by))
+
+
 def _imported(found: _Found) -> type:
     """The plugin's class, if it is made for this contract."""
     try:

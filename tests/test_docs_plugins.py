@@ -61,8 +61,10 @@ def test_every_block_has_somebody_who_runs_it():
     tests = "".join(each.read_text(encoding="utf-8") for each in Path(__file__).parent.glob("test_docs_*.py"))
     read = set(re.findall(r'read\("([\w.-]+)", "([^"]*)"\)', tests))
     read |= {("hooks.md", f"`{signature(hook)}`") for hook in HOOKS}
+    whole = {"testing.md"}  # tests/test_docs_testing.py runs each of its blocks as the file that it is
 
-    there = {(page.name, heading) for page in PAGES.glob("*.md") for heading, blocks in scenes(page).items() if blocks}
+    pages = [each for each in PAGES.glob("*.md") if each.name not in whole]
+    there = {(page.name, heading) for page in pages for heading, blocks in scenes(page).items() if blocks}
     assert there - read == set()
 
 
@@ -77,7 +79,7 @@ def test_a_page_with_a_block_that_never_ends_is_told(tmp_path):
 
 def test_links_lead_somewhere():
     """To a page that is there, or that is being written."""
-    later = {"testing.md", "publishing.md"}
+    later = {"publishing.md"}
     targets = {
         (page.name, target.partition("#")[0])
         for page in PAGES.glob("*.md")
