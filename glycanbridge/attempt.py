@@ -41,6 +41,7 @@ class Attempts:
     """
 
     def __init__(self, instance: object, *, tries: int) -> None:
+        self.instance = instance
         self._manager = plugin_manager()
         self._manager.register(instance)
         self._tries = tries

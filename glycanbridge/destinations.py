@@ -139,15 +139,21 @@ class Destinations(Mapping[str, Destination]):
 
 
 def open_destinations(
-    settings: Settings, source: BridgeYaml, *, rehearse: bool = False
+    settings: Settings,
+    source: BridgeYaml,
+    *,
+    rehearse: bool = False,
+    installed: Iterable[InstalledPlugin] | None = None,
 ) -> tuple[Destinations, list[Problem]]:
     """The destinations of `bridge.yaml`, and what is wrong with their plugins or the plugins' settings.
 
     A problem here stops only the destination that it is about: an upgraded plugin must not keep the bridge from
-    receiving. `rehearse`: nor may one that ends the process as it is imported.
+    receiving. `rehearse`: nor may one that ends the process as it is imported. `installed`: the plugins there are,
+    where that is known already.
     """
-    named = {each.plugin for each in settings.destinations.values()}
-    installed = installed_plugins(named, files=settings.plugin_files, rehearse=rehearse)
+    if installed is None:
+        named = {each.plugin for each in settings.destinations.values()}
+        installed = installed_plugins(named, files=settings.plugin_files, rehearse=rehearse)
     opened = [
         _open(name, own, settings.retry_of(name), installed, source) for name, own in settings.destinations.items()
     ]

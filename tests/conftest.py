@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,37 +12,13 @@ from serving import RECORDER, SECRET, Serving, install_plugin, served
 from glycanbridge import hookimpl
 from glycanbridge.bridge import Bridge
 from glycanbridge.dead_letters import DeadLetters
-from glycanbridge.delivery import Delivery
 from glycanbridge.destinations import Destination, Destinations
-from glycanbridge.hosts import Made, Stint
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.lanes import Lane
 from glycanbridge.plugins import Plugin
 from glycanbridge.settings import DestinationSettings, RetrySettings
-
-
-class HandClock:
-    """A wall clock that stands still until it is turned, and the steady clock beside it."""
-
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-        self._set_by_ms = 0
-
-    def __call__(self) -> int:
-        return self.ms
-
-    def steady(self) -> int:
-        """What only ever runs forward."""
-        return self.ms - self._set_by_ms
-
-    def turn(self, seconds: float) -> None:
-        """Let time pass."""
-        self.ms += round(seconds * 1000)
-
-    def jump(self, seconds: float) -> None:
-        """Set the wall clock: no time passes."""
-        self.ms += round(seconds * 1000)
-        self._set_by_ms += round(seconds * 1000)
+from glycanbridge.testing import HandClock
+from glycanbridge.testing.hosts import DirectHost, direct_lane
 
 
 class Taker:
@@ -81,34 +56,9 @@ def make_destination(name: str, taker: object, *, schedule_s=(5, 60), tries=1, *
     )
 
 
-class DirectHost:
-    """Calls the plugin in the lane's own thread: for tests that are about something else."""
-
-    def __init__(self, destination: Destination, seconds: Callable[[], float]) -> None:
-        self._attempts = destination.attempts()
-        self._seconds = seconds
-        self.stopping = threading.Event()
-        self.close = self._attempts.close
-
-    def deliver(self, deliveries: Sequence[Delivery]) -> list[Made]:
-        stint, made = Stint(seconds=self._seconds), []
-        for each in deliveries:
-            made.append(stint.make(self._attempts.deliver, each))
-            if stint.over or self.stopping.is_set():
-                break
-        return made
-
-    def start(self) -> str | None:
-        return None
-
-    def trouble(self) -> str | None:
-        return None
-
-
 def make_lane(destination: Destination, seconds: Callable[[], float] = time.monotonic) -> Lane:
     """The only lane of a destination; `seconds` tells how long its attempts take."""
-    host = DirectHost(destination, seconds)
-    return Lane(destination, host, number=1, stopping=host.stopping)
+    return direct_lane(DirectHost(destination, seconds), destination)
 
 
 @pytest.fixture

@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from glycanbridge.delivery import Delivery
 from glycanbridge.signature import sign
+from glycanbridge.testing import SECRET, sample_body
 
-SECRET = "a-secret-of-the-tests-with-more-than-32-characters"
 PATH = "/webhooks/glycanage"
 
 RECORDER = '''
@@ -97,9 +96,7 @@ class Recorder:
 
 def sample(event_type: str = "report-ready", **changes: object) -> bytes:
     """The vendor's payload of a type, with changes to its top level; `data` is merged into its data."""
-    event = json.loads((resources.files("glycanbridge") / "samples" / f"{event_type}.json").read_bytes())
-    event["data"] |= changes.pop("data", {})
-    return json.dumps(event | changes).encode()
+    return sample_body(event_type, **changes.pop("data", {}), top=changes)
 
 
 def delivery(body: bytes | None = None, *, event_id="e1", event_type="report-ready", attempt=1) -> Delivery:

@@ -56,9 +56,13 @@ class Columns(BaseModel):
     model_config = _MODEL | ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
 
     order_status_changed: Chosen[OrderColumn] | None = None
+    """Columns for orders; default: all that may be told."""
     assignment_status_changed: Chosen[AssignmentColumn] | None = None
+    """Columns for assignments; default: all that may be told."""
     kit_received: Chosen[KitColumn] | None = None
+    """Columns for received kits; default: all that may be told."""
     report_ready: Chosen[ReportColumn] | None = None
+    """Columns for reports; default: all that may be told."""
 
     def of(self, event_type: str) -> Sequence[str] | None:
         """Those of an event type; `None` if nobody chose."""

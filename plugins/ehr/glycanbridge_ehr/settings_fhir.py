@@ -80,8 +80,11 @@ class Coding(BaseModel):
     model_config = _STRICT
 
     system: System
+    """The code system, such as `urn:oid:2.16.840.1`."""
     code: Code
+    """The code in it."""
     display: str | None = Field(None, min_length=1)
+    """What people read for it."""
 
 
 class Codings(BaseModel):
@@ -90,8 +93,11 @@ class Codings(BaseModel):
     model_config = _STRICT
 
     glycan_age: tuple[Coding, ...] = ()
+    """Codes of the biological age. Never LOINC's of a person's age."""
     chronological_age: tuple[Coding, ...] = ()
+    """Codes of the chronological age."""
     report: tuple[Coding, ...] = ()
+    """Codes of the report as a whole."""
 
     @model_validator(mode="after")
     def _no_wrong_age(self) -> Codings:
@@ -106,11 +112,17 @@ class Systems(BaseModel):
     model_config = _STRICT
 
     report: System | None = None
+    """Of reports' identifiers."""
     observation: System | None = None
+    """Of the single results' identifiers."""
     test: System | None = None
+    """Of GlycanAge's test ids."""
     assignment: System | None = None
+    """Of GlycanAge's assignment ids, which name the order."""
     kit: System | None = None
+    """Of kit codes, which name the specimen."""
     document: System | None = None
+    """Of documents' identifiers, with `send_as: document`."""
     result: System | None = None
     """The code system of our own codes."""
 
@@ -121,7 +133,9 @@ class Basic(BaseModel):
     model_config = _STRICT
 
     user: str = Field(min_length=1)
+    """The user's name."""
     password: Secret
+    """The password."""
 
 
 class AuthSettings(BaseModel):
@@ -130,6 +144,7 @@ class AuthSettings(BaseModel):
     model_config = _STRICT
 
     basic: Basic | None = None
+    """A user and a password."""
     bearer: Annotated[SecretStr, AfterValidator(_token)] | None = None
     """A token that does not change."""
     smart: SmartSettings | None = None

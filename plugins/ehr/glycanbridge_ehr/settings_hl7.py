@@ -47,7 +47,9 @@ class Code(BaseModel):
     model_config = _STRICT
 
     code: Text
+    """The code itself."""
     text: Text
+    """What people read for it."""
     system: Text
     """Such as `LN` for LOINC, or `L` for a local table."""
 
@@ -58,8 +60,11 @@ class Provider(BaseModel):
     model_config = _STRICT
 
     id: Text
+    """The number."""
     family: Text
+    """The family name."""
     given: Annotated[str, AfterValidator(_printable)] = ""
+    """The given name."""
     authority: System | None = None
     """Whose numbers `id` is one of, such as `NPI`."""
 

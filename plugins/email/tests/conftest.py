@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import struct
-import threading
-from contextlib import suppress
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
-from typing import ClassVar
 
 import pytest
 import trustme
@@ -19,6 +14,7 @@ from glycanbridge_email import Email, EmailSettings
 from serving import delivery, sample
 
 from glycanbridge.bridge_events import parse_kept
+from glycanbridge.testing import SmtpPeer
 
 PASSWORD = "correct-horse-4711"
 
@@ -71,125 +67,13 @@ class Mailbox:
         self.controller.stop()
 
 
-class Peer:
-    """A mail server without manners: what it answers at each step is chosen by the test.
+class Peer(SmtpPeer):
+    """A mail server without manners: what it answers at each step is chosen by the test."""
 
-    A step's answer is a text, `reset`, `close`, `hang`, `half`, a list of such (one for each time, the last for ever
-    after), or for RCPT a mapping of addresses to texts.
-    """
-
-    USUAL: ClassVar = {
-        "connect": "220 peer", "EHLO": "250-peer\r\n250 SIZE 1000000", "HELO": "250 peer", "MAIL": "250 2.1.0 ok",
-        "RCPT": "250 2.1.5 ok", "DATA": "354 go on", "end": "250 2.0.0 ok", "RSET": "250 ok", "NOOP": "250 ok",
-        "QUIT": "221 bye", "STARTTLS": "220 go on", "AUTH": "235 2.7.0 ok",
-    }  # fmt: skip
-
-    def __init__(self, *, context=None, implicit=False, port=0, **answers):
-        self.answers = self.USUAL | answers
-        self.context, self.implicit = context, implicit
-        self.taken = []
-        self.commands = []
-        self.when_taken = lambda: None
-        self.connections = 0
-        self.over = threading.Event()
-        self._open = []
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self.port = self._listener.getsockname()[1]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def stop(self):
-        self.over.set()
-        for each in [self._listener, *self._open]:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        for each in self._threads:
-            each.join()
-        for each in [self._listener, *self._open]:
-            each.close()
-
-    def _accept(self):
-        while not self.over.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._open.append(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,))
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, connection):
-        try:
-            if self.implicit:
-                connection = self.context.wrap_socket(connection, server_side=True)
-                self._open.append(connection)
-            self._talk(connection)
-        except (OSError, ValueError, EOFError):
-            pass
-        finally:
-            connection.close()
-
-    def _talk(self, connection):
-        self._answer(connection, "connect")
-        lines, to = connection.makefile("rb"), []
-        while line := lines.readline():
-            text = line.decode("latin-1").strip()
-            self.commands.append(text)
-            verb, address = text.split()[0].upper(), text.partition("<")[2].partition(">")[0]
-            answer = self._answer(connection, verb, address)
-            if (verb, answer[:2]) == ("RCPT", "25"):
-                to.append(address)
-            elif (verb, answer[:3]) == ("STARTTLS", "220"):
-                connection = self.context.wrap_socket(connection, server_side=True)
-                self._open.append(connection)
-                lines = connection.makefile("rb")
-            elif verb in ("RSET", "MAIL"):
-                to = []
-            elif (verb, answer[:3]) == ("DATA", "354"):
-                if self.answers["end"] == "reset in the middle":
-                    self._answer(connection, "end")
-                self._answer(connection, "end", taken=(to, content_of(lines)))
-            elif verb == "QUIT":
-                return
-
-    def _answer(self, connection, step, address=None, taken=None):
-        answer = self.answers.get(step, "235 2.7.0 ok")  # what is no command is a step of a login
-        if isinstance(answer, list):
-            answer = answer.pop(0) if len(answer) > 1 else answer[0]
-        if isinstance(answer, dict):
-            answer = answer.get(address, self.USUAL[step])
-        if not answer[0].isdigit() and not answer.startswith("HTTP"):
-            self._misbehave(connection, answer)
-        if taken and answer.startswith("250"):
-            self.taken.append(taken)
-            self.when_taken()
-        connection.sendall(answer.encode() + b"\r\n")
-        if answer.startswith("421"):
-            raise EOFError
-        return answer
-
-    def _misbehave(self, connection, how):
-        if how.startswith("reset"):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif how == "hang":
-            self.over.wait(60)
-        elif how == "half":
-            connection.sendall(b"25")
-        while how == "drip" and not self.over.wait(0.02):
-            connection.sendall(b"2")
-        raise EOFError
-
-
-def content_of(lines):
-    """A mail as it comes over the wire, without the dots that hide dots."""
-    content = b""
-    while (line := lines.readline()) != b".\r\n":
-        if not line:
-            raise EOFError
-        content += line[1:] if line.startswith(b".") else line
-    return content
+    @property
+    def taken(self):
+        """(recipients, bytes) of each mail, as a `Mailbox` has them."""
+        return [(list(each.recipients), each.content) for each in self.mails]
 
 
 @pytest.fixture(scope="session")
@@ -245,13 +129,13 @@ def peer():
     """Makes mail servers without manners."""
     made = []
 
-    def make(**answers):
-        made.append(Peer(**answers))
+    def make(**told):
+        made.append(Peer(**told))
         return made[-1]
 
     yield make
     for each in made:
-        each.stop()
+        each.close()
 
 
 class HandClock:

@@ -18,6 +18,7 @@ from serving import SECRET, Serving, sample, served, until
 from glycanbridge.errors import JournalMissing, JournalUnavailable
 from glycanbridge.journal import Filter
 from glycanbridge.journals import open_questions
+from glycanbridge.testing import Fault
 
 PASSWORD = "correct-horse-4711"  # the mailbox's
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -209,7 +210,7 @@ def test_kill_9_between_sending_and_writing_it_down_brings_the_same_mail_again(s
             serving.process.send_signal(signal.SIGKILL)
             serving.process.wait(20)
 
-    server.when_taken = kill
+    server.answer(end=lambda _mail: kill() or "250 2.0.0 ok")
     serving.start()
     serving.post(sample())
     assert killed.wait(20)
@@ -289,20 +290,20 @@ SAID = "said of needle-patient <needle-staff@clinic.example>"
 @pytest.fixture
 def failing(peer, destination, authority, context_for, ca_file):
     """A dozen destinations that fail in as many ways; their servers quote whatever they have been told."""
-    login = {"context": context_for(authority), "implicit": True, "EHLO": "250-peer\r\n250 AUTH PLAIN"}
+    login = {"tls": context_for(authority), "implicit": True, "EHLO": "250-peer\r\n250 AUTH PLAIN"}
     tls = {"host": "localhost", "ca_file": str(ca_file), "username": "needle-user", "password": "needle-password"}
     tls["security"] = "tls"
     ways = {
         "taken": ({"end": f"250 2.0.0 {SAID}"}, {}),
         "auth": (login | {"AUTH": f"535 5.7.8 {SAID}"}, tls),
-        "certificate": ({"context": context_for(authority, "other.example"), "implicit": True}, tls),
+        "certificate": ({"tls": context_for(authority, "other.example"), "implicit": True}, tls),
         "sender": ({"MAIL": f"550 5.7.1 {SAID}"}, {}),
         "now": ({"RCPT": f"450 4.2.0 {SAID}"}, {}),
         "good": ({"RCPT": f"550 5.1.1 {SAID}"}, {}),
         "some": ({"RCPT": {"needle-b@b.example": f"450 {SAID}"}}, {"to": ["a@b.example", "needle-b@b.example"]}),
         "content": ({"end": f"554 5.6.0 {SAID}"}, {}),
         "leaves": ({"RCPT": f"421 {SAID}"}, {}),
-        "reset": ({"end": "reset"}, {}),
+        "reset": ({"end": Fault.RESET}, {}),
         "template": ({}, {"templates": "mails"}),
         "nobody": ({}, {"to": [], "practices": {"practice_1": {"to": ["a@b.example"]}}}),
         "digest": ({}, {"digest": {"at": "18:00", "weekdays": [in_three_days()]}}),

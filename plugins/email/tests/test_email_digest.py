@@ -16,6 +16,7 @@ from glycanbridge_email.digests import FRESH_S, GATHER_S, Schedule
 from glycanbridge_email.state import RETENTION_S
 
 from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
+from glycanbridge.testing import Fault
 
 ZAGREB = {"time_zone": "Europe/Zagreb", "digest": {"at": "18:00"}}
 EIGHT_HOURS = 8 * 3600  # from 10:00, when the clock begins, to 18:00
@@ -239,17 +240,17 @@ def test_a_template_of_the_clinics_own_makes_the_digest(make, owed, server, tmp_
 # What goes wrong
 
 
-@pytest.mark.parametrize("end", ["hang", "reset", "451 no", "421 no"])
+@pytest.mark.parametrize("end", [Fault.HANG, Fault.RESET, "451 no", "421 no"])
 def test_a_digest_whose_end_is_unknown_is_sent_again_as_it_was(make, owed, server, end):
     """The same set and the same Message-ID, though others have come meanwhile; by a new instance, too."""
     owed.add(1)
     owed.add(2)
-    server.answers["end"] = end
+    server.answer(end=end)
     owed.until(make(server.port, read_timeout_s=0.2, **ZAGREB), EIGHT_HOURS + 2, step_s=1200)
     assert (server.taken, owed.receipts) == ([], {})
     assert owed.mistakes
     owed.add(3, kitCode="KIT-NEW-3333")
-    server.answers["end"] = "250 2.0.0 ok"
+    server.answer(end="250 2.0.0 ok")
     owed.until(make(server.port, **ZAGREB), 3600)
     ((_, content),) = server.taken
     assert set(owed.receipts) == {1, 2}
@@ -259,7 +260,7 @@ def test_a_digest_whose_end_is_unknown_is_sent_again_as_it_was(make, owed, serve
 def test_a_crash_between_sending_and_remembering_sends_the_same_bytes_again(make, owed, server, tmp_path, clock):
     """The state file as it was on the disk when the mail server had taken the mail; the journal knows of no receipt."""
     state, cut = tmp_path / "email" / "state.db", tmp_path / "cut.db"
-    server.when_taken = lambda: shutil.copy(state, cut)
+    server.answer(end=lambda _mail: shutil.copy(state, cut) and "250 2.0.0 ok")
     for number in (1, 2, 3):
         owed.add(number)
     owed.until(make(server.port, **ZAGREB), EIGHT_HOURS + 2)
@@ -288,14 +289,14 @@ def test_a_lost_state_file_loses_no_event(make, owed, server, tmp_path):
 
 def test_a_state_file_that_is_lost_after_the_freeze_loses_no_event(make, owed, server, tmp_path):
     """They are late now, and go as soon as they have gathered."""
-    server.answers["end"] = "451 no"
+    server.answer(end="451 no")
     plugin = make(server.port, **ZAGREB)
     owed.add(1)
     owed.add(2)
     owed.until(plugin, EIGHT_HOURS + 700)
     assert owed.mistakes
     shutil.rmtree(tmp_path / "email")
-    server.answers["end"] = "250 ok"
+    server.answer(end="250 ok")
     owed.until(plugin, 3700, step_s=10)
     assert set(owed.receipts) == {1, 2}
     assert len(server.taken) == 1
@@ -308,20 +309,20 @@ def test_what_one_lane_has_sent_marks_nothing_that_another_has_frozen(make, *, o
     owed.until(plugin, EIGHT_HOURS - 1)
     at = clock.moment
 
-    def lose_the_file():
-        server.when_taken = lambda: None
-        server.answers["end"] = "451 no"
+    def lose_the_file(_mail):
+        server.answer(end="451 no")
         shutil.rmtree(tmp_path / "email")
         with pytest.raises(NotYetError):
             deliver(other, number=2, received_at=at)
         clock.turn(GATHER_S + 1)
         with pytest.raises(TemporaryError):
             deliver(other, number=2, received_at=at)
+        return "250 2.0.0 ok"
 
-    server.when_taken = lose_the_file
+    server.answer(end=lose_the_file)
     owed.until(plugin, 3, step_s=1)
     assert set(owed.receipts) == {1}
-    server.answers["end"] = "250 2.0.0 ok"
+    server.answer(end="250 2.0.0 ok")
     receipt = deliver(other, number=2, received_at=at)
     assert len(server.taken) == 2
     assert receipt == f"{name_of(server.taken[1][1])} 250 2.0.0"
@@ -376,11 +377,11 @@ def test_what_was_written_for_a_higher_level_is_not_told_at_a_lower_one(make, ow
 
 def test_a_frozen_digest_is_not_told_at_a_higher_level_either(make, owed, server):
     """It could not be sent; `personal` is lowered; then the server is back."""
-    server.answers["end"] = "451 no"
+    server.answer(end="451 no")
     owed.add(1)
     owed.add(2)
     owed.until(make(server.port, personal="full", **ZAGREB), EIGHT_HOURS + 10)
-    server.answers["end"] = "250 ok"
+    server.answer(end="250 ok")
     owed.until(make(server.port, **ZAGREB), 3700, step_s=10)
     assert set(owed.receipts) == {1, 2}
     assert not [content for _, content in server.taken if b"patient_123" in content or b"45.2" in content]
@@ -389,12 +390,12 @@ def test_a_frozen_digest_is_not_told_at_a_higher_level_either(make, owed, server
 def test_a_recipient_of_a_digest_who_is_refused_for_now_gets_it_later_and_nobody_twice(make, owed, server):
     """As with single mails; the receipt comes when all have it."""
     two = {"to": ["first@clinic.example", "second@clinic.example"]}
-    server.answers["RCPT"] = {"second@clinic.example": "450 no"}
+    server.answer(RCPT={"second@clinic.example": "450 no"})
     owed.add(1)
     owed.add(2)
     owed.until(make(server.port, **two, **ZAGREB), EIGHT_HOURS + 1200)
     assert owed.receipts == {}
-    server.answers["RCPT"] = "250 ok"
+    server.answer(RCPT="250 ok")
     owed.until(make(server.port, **two, **ZAGREB), 4000)
     assert set(owed.receipts) == {1, 2}
     assert [to for to, _ in server.taken] == [["first@clinic.example"], ["second@clinic.example"]]
@@ -404,7 +405,7 @@ def test_a_recipient_of_a_digest_who_is_refused_for_now_gets_it_later_and_nobody
 def test_a_recipient_of_a_digest_who_is_refused_for_good_is_corrected_and_replayed(make, owed, server, deliver, clock):
     """The events become dead letters; replayed, they bring it to him alone."""
     two = {"to": ["first@clinic.example", "second@clinic.example"]}
-    server.answers["RCPT"] = {"second@clinic.example": "550 no"}
+    server.answer(RCPT={"second@clinic.example": "550 no"})
     at = clock.moment
     plugin = make(server.port, **two, **ZAGREB)
     for _ in range(8):

@@ -18,6 +18,7 @@ from glycanbridge_email.state import RETENTION_S
 
 from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
 from glycanbridge.retry import with_tries
+from glycanbridge.testing import Fault
 
 TWO = {"to": ["first@clinic.example", "second@clinic.example"]}
 NEEDLES = ("patient_123", "KIT001234", "45.2", "clinic.example", "report_78901", "said the server")
@@ -55,7 +56,7 @@ def test_a_login_is_never_told_before_tls(peer, make, deliver):
 def test_what_was_offered_before_tls_is_forgotten(peer, secure, deliver, authority, context_for):
     """And so is an answer that somebody put behind the STARTTLS answer, before TLS (CVE-2011-0411)."""
     offers = ["250-peer\r\n250-AUTH PLAIN\r\n250 STARTTLS", "250 peer"]
-    server = peer(EHLO=offers, STARTTLS="220 go on\r\n250-evil\r\n250 AUTH PLAIN", context=context_for(authority))
+    server = peer(EHLO=offers, STARTTLS="220 go on\r\n250-evil\r\n250 AUTH PLAIN", tls=context_for(authority))
     with pytest.raises(DestinationError, match="offers no login that we know"):
         deliver(secure(server))
     assert not [each for each in server.commands if each.upper().startswith("AUTH")]
@@ -84,7 +85,7 @@ def test_a_certificate_that_is_not_right_is_refused(peer, *, secure, deliver, au
     """Always: there is no switch that turns this off."""
     issuer, name, more, why = CERTIFICATES[which]
     context = context_for(issuer or authority, name, **more)
-    server = peer(context=context, implicit=security == "tls", EHLO="250-peer\r\n250-AUTH PLAIN\r\n250 STARTTLS")
+    server = peer(tls=context, implicit=security == "tls", EHLO="250-peer\r\n250-AUTH PLAIN\r\n250 STARTTLS")
     plugin = secure(server, security=security)
     for call in (lambda: deliver(plugin), plugin.check):
         with pytest.raises(DestinationError, match=why) as raised:
@@ -108,7 +109,7 @@ def test_an_old_version_of_tls_is_refused(peer, secure, deliver, authority, cont
     context = context_for(authority)
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-    server = peer(context=context, implicit=True)
+    server = peer(tls=context, implicit=True)
     with pytest.raises(DestinationError, match="no TLS: "):
         deliver(secure(server, security="tls"))
     assert server.taken == []
@@ -184,10 +185,11 @@ def test_a_refusal_is_taken_for_what_it_is_about(
     peer, *, secure, deliver, authority, context_for, step, answer, kind, retry_after_s, why
 ):
     """About everything, about this mail, or not for long: each costs something else. Only its numbers are told."""
-    server = peer(context=context_for(authority), implicit=True, EHLO="250-peer\r\n250 AUTH PLAIN")
-    server.answers[step] = answer.replace("said the server", "said the server of patient_123 staff@clinic.example")
+    server = peer(tls=context_for(authority), implicit=True, EHLO="250-peer\r\n250 AUTH PLAIN")
+    steps = {step: answer.replace("said the server", "said the server of patient_123 staff@clinic.example")}
     if (step, answer[0]) == ("EHLO", "5"):
-        server.answers["HELO"] = answer
+        steps["HELO"] = answer
+    server.answer(**steps)
     with pytest.raises(kind, match=why) as raised:
         deliver(secure(server, security="tls"))
     told(raised)
@@ -209,8 +211,8 @@ def test_a_wrong_password_is_tried_once_and_not_told(mailbox, secure, deliver):
 @pytest.mark.parametrize(("mechanism", "challenge"), [("LOGIN", "UGFzc3dvcmQ6"), ("CRAM-MD5", "PDEyM0BwZWVyPg==")])
 def test_other_ways_to_log_in(peer, *, secure, deliver, authority, context_for, mechanism, challenge):
     """PLAIN is what nearly all have; some have only one of these."""
-    server = peer(context=context_for(authority), implicit=True, EHLO=f"250-peer\r\n250 AUTH {mechanism}")
-    server.answers["AUTH"] = f"334 {challenge}"
+    server = peer(tls=context_for(authority), implicit=True, EHLO=f"250-peer\r\n250 AUTH {mechanism}")
+    server.answer(AUTH=f"334 {challenge}")
     deliver(secure(server, security="tls"))
     assert server.commands[1].upper().startswith(f"AUTH {mechanism}")
     assert len(server.taken) == 1
@@ -221,7 +223,7 @@ def test_a_server_without_a_login_that_we_know_is_a_misconfiguration(
     peer, *, secure, deliver, authority, context_for, offer
 ):
     """Microsoft's and Google's own logins are none of ours: say so."""
-    server = peer(context=context_for(authority), implicit=True, EHLO=offer)
+    server = peer(tls=context_for(authority), implicit=True, EHLO=offer)
     with pytest.raises(DestinationError, match="offers no login that we know") as raised:
         deliver(secure(server, security="tls"))
     told(raised)
@@ -276,7 +278,7 @@ STEPS = ["connect", "EHLO", "MAIL", "RCPT", "DATA", "end"]
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("how", ["reset", "close", "half"])
+@pytest.mark.parametrize("how", [Fault.RESET, Fault.CLOSE, Fault.CLOSE_MIDWAY])
 def test_a_connection_that_breaks_is_temporary_at_every_step(peer, make, deliver, step, how):
     """Half an answer is no answer, even if it could be read as one. After the mail nobody knows, and it says so."""
     server = peer(**{step: how})
@@ -288,7 +290,9 @@ def test_a_connection_that_breaks_is_temporary_at_every_step(peer, make, deliver
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize(("how", "read_s", "mail_s"), [("hang", 0.4, 9), ("drip", 9, 0.5)], ids=["hang", "drip"])
+@pytest.mark.parametrize(
+    ("how", "read_s", "mail_s"), [(Fault.HANG, 0.4, 9), (Fault.DRIP, 9, 0.5)], ids=["hang", "drip"]
+)
 def test_a_server_that_is_too_slow_is_temporary_and_not_tried_at_once(
     peer, *, make, deliver, step, how, read_s, mail_s
 ):
@@ -303,7 +307,7 @@ def test_a_server_that_is_too_slow_is_temporary_and_not_tried_at_once(
 
 def test_a_reset_in_the_middle_of_the_mail_is_temporary(peer, make, deliver):
     """The server cannot have it whole; it is sent again under the same name all the same."""
-    server = peer(end="reset in the middle")
+    server = peer(content=Fault.RESET)
     with pytest.raises(TemporaryError, match="closed the connection at the end of DATA; nobody knows"):
         deliver(make(server.port))
 
@@ -326,12 +330,12 @@ def test_an_answer_without_end_is_cut_off(peer, make, deliver):
 
 def test_a_repeat_after_an_unknown_end_is_the_same_mail(peer, make, deliver):
     """What the server has twice then, it has under one Message-ID, byte for byte."""
-    server = peer(end=["250 taken", "hang"])
+    server = peer(end=["250 taken", Fault.HANG])
     plugin = make(server.port, read_timeout_s=0.2)
     deliver(plugin)
     with pytest.raises(TemporaryError, match="nobody knows"):
         deliver(plugin, attempt=2)
-    server.answers["end"] = "250 2.0.0 taken"
+    server.answer(end="250 2.0.0 taken")
     deliver(make(server.port), attempt=3)
     first, second = (content for _, content in server.taken)
     assert first == second
@@ -347,14 +351,14 @@ def test_one_connection_takes_mail_after_mail(mailbox, secure, deliver):
 
 def test_a_server_that_closes_after_each_mail_has_each_mail(peer, make, deliver):
     """It is seen before the next one is begun."""
-    server = peer(RSET="close")
+    server = peer(RSET=Fault.CLOSE)
     plugin = make(server.port)
     for number in range(3):
         deliver(plugin, number=number)
     assert (len(server.taken), server.connections) == (3, 3)
 
 
-@pytest.mark.parametrize("answer", ["421 4.4.2 timeout", "500 what", "hang"])
+@pytest.mark.parametrize("answer", ["421 4.4.2 timeout", "500 what", Fault.HANG])
 def test_an_idle_connection_that_is_no_good_any_more_is_replaced(peer, make, deliver, answer):
     """One new connection, without an error."""
     server = peer(RSET=answer)
@@ -421,7 +425,7 @@ def test_close_says_goodbye_and_may_be_called_twice(peer, make, deliver):
 
 def test_a_server_that_hangs_does_not_keep_the_bridge_from_stopping(peer, make, deliver):
     """The goodbye is not waited for."""
-    server = peer(QUIT="hang")
+    server = peer(QUIT=Fault.HANG)
     plugin = make(server.port)
     deliver(plugin)
     plugin.close()
@@ -441,7 +445,7 @@ def test_a_recipient_who_is_refused_for_now_gets_it_later_and_nobody_twice(peer,
             deliver(make(server.port, **TWO), received_at=at)
         assert raised.value.retry_after_s == pytest.approx(wait_s, abs=0.01)
         told(raised)
-    server.answers["RCPT"] = "250 ok"
+    server.answer(RCPT="250 ok")
     assert deliver(make(server.port, **TWO), received_at=at).endswith(" 250 2.0.0")
     assert [to for to, _ in server.taken] == [["first@clinic.example"], ["second@clinic.example"]]
     assert len({content for _, content in server.taken}) == 1
@@ -466,7 +470,7 @@ def test_a_mail_that_is_replayed_when_everybody_had_it_goes_to_everybody(peer, m
     plugin = make(server.port, **TWO)
     with pytest.raises(NotYetError):
         deliver(plugin)
-    server.answers["RCPT"] = "250 ok"
+    server.answer(RCPT="250 ok")
     deliver(plugin, attempt=2)
     deliver(plugin, attempt=3)
     assert [to for to, _ in server.taken][-1] == TWO["to"]
@@ -604,7 +608,7 @@ def test_the_state_is_for_the_bridges_user_alone(peer, make, deliver, tmp_path):
     server = peer()
     deliver(make(server.port, **TWO))
     assert not (tmp_path / "email").exists()
-    server.answers["RCPT"] = {"second@clinic.example": "450 no"}
+    server.answer(RCPT={"second@clinic.example": "450 no"})
     with pytest.raises(NotYetError):
         deliver(make(server.port, **TWO), number=2)
     modes = {each.name: each.stat().st_mode & 0o777 for each in [tmp_path / "email", *(tmp_path / "email").iterdir()]}

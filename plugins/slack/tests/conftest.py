@@ -1,16 +1,13 @@
 """Real peers for the Slack plugin: an HTTP(S) server that answers as Slack does, and a proxy that tunnels."""
 
 import base64
-import json
 import re
 import socket
 import socketserver
 import ssl
-import struct
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trustme
@@ -19,6 +16,7 @@ from serving import sample
 
 from glycanbridge import Delivery
 from glycanbridge.events import parse
+from glycanbridge.testing import Answer, HttpPeer
 
 TOKEN = "zXcVbNmNeedleOfTheWebhook"
 PATH = f"/services/T0NEEDLE/B0NEEDLE/{TOKEN}"
@@ -78,104 +76,30 @@ def shown_in(payload):
     return [each["text"] for block in payload["blocks"] for each in texts_of(block)[0]]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-    request_queue_size = 64
-
-    def handle_error(self, *_):
-        """A client that goes away in the middle is no news."""
-
-
-class Peer:
-    """Slack as its documentation has it, or whatever fault `answer` makes: it gets the request's handler."""
+class Peer(HttpPeer):
+    """Slack as its documentation has it, until it is told to answer otherwise."""
 
     def __init__(self, tls=None):
-        self.requests, self.messages, self.answer = [], [], None
-        self.over = threading.Event()
-        peer = self
+        self.messages = []
+        super().__init__(self.as_slack, tls=tls)
 
-        class Handler(BaseHTTPRequestHandler):
-            timeout = 30
+    @property
+    def url(self):
+        """The address of its one webhook."""
+        return super().url + PATH
 
-            def do_POST(self):
-                self.body = self.rfile.read(int(self.headers["Content-Length"]))
-                peer.requests.append((self.path, dict(self.headers), self.body))
-                (peer.answer or peer.as_slack)(self)
-
-            def do_GET(self):
-                peer.requests.append((self.path, dict(self.headers), b"GET"))
-                self.say(200, "ok")
-
-            def say(self, status, body, **headers):
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body.encode())))
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_):
-                """Nothing: the tests ask."""
-
-        self.server = _Server(("127.0.0.1", 0), Handler)
-        if tls is not None:
-            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = self.server.server_address[1]
-        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}{PATH}"
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def as_slack(self, handler):
+    def as_slack(self, request):
         """Take a message, refuse one without text, and one that its limits forbid."""
-        if handler.path != PATH:
-            return handler.say(404, "no_service")
-        if handler.headers["Content-Type"].partition(";")[0] != "application/json":
-            return handler.say(400, "invalid_payload")
-        payload = json.loads(handler.body)
-        if not payload.get("text"):
-            return handler.say(400, "no_text")
-        faults = block_kit_faults(payload)
-        if faults:
-            return handler.say(400, "invalid_blocks")
-        self.messages.append(payload)
-        return handler.say(200, "ok")
-
-    def says(self, status, body="", **headers):
-        """Answer everything so."""
-        self.answer = lambda handler: handler.say(status, body, **headers)
-
-    def sends(self, data, *, drop=False):
-        """Answer everything with these bytes, then close the connection, or cut it off with a reset."""
-
-        def answer(handler):
-            handler.wfile.write(data)
-            handler.close_connection = True
-            if drop:
-                handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                handler.connection.close()
-
-        self.answer = answer
-
-    def is_silent(self):
-        """Take everything and say nothing, until the test is over."""
-        self.answer = lambda _: self.over.wait(30)
-
-    def drips(self):
-        """Say a letter now and then, and never come to an end."""
-
-        def answer(handler):
-            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-            while not self.over.wait(0.1):
-                handler.wfile.write(b"o")
-
-        self.answer = answer
-
-    def close(self):
-        """End it, with all of its threads."""
-        self.over.set()
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
+        if request.path != PATH:
+            return Answer(404, "no_service")
+        if request.headers["Content-Type"].partition(";")[0] != "application/json":
+            return Answer(400, "invalid_payload")
+        if not request.json.get("text"):
+            return Answer(400, "no_text")
+        if block_kit_faults(request.json):
+            return Answer(400, "invalid_blocks")
+        self.messages.append(request.json)
+        return Answer(200, "ok")
 
 
 class Proxy:

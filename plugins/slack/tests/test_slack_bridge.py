@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from serving import SECRET, Serving, request, sample, served, until
 
+from glycanbridge.testing import Answer, Fault
+
 README = Path(__file__).parents[1] / "README.md"
 EVIL = "evil.example"
 NEEDLES = ["KIT001234", "patient_123", "report_78901", "test_56789", "B0NEEDLE", "NeedleOfTheWebhook"]
@@ -88,15 +90,15 @@ def test_a_replay_is_the_same_message_with_the_same_reference(serving, slack, ki
 def killed(serving, slack):
     """Has an event taken by the peer, which kills the bridge with the message in its hands and before it answers."""
 
-    def take_and_kill(handler):
-        slack.answer = None
-        slack.messages.append(json.loads(handler.body))
+    def take_and_kill(request):
+        slack.messages.append(request.json)
         serving.process.kill()
         serving.process.wait(20)
+        return Fault.CLOSE
 
     def killed(**more):
         serving.set_up(**more)
-        slack.answer = take_and_kill
+        slack.answer(take_and_kill, slack.as_slack)
         serving.start()
         with suppress(ConnectionError):  # it may be dead before its 200 is out
             serving.ask(request(sample()))
@@ -131,7 +133,7 @@ def test_a_kill_repeats_nothing_where_a_repeat_hurts(killed, serving, slack):
 def test_a_message_whose_answer_the_network_lost_waits_for_a_person_where_a_repeat_hurts(serving, slack):
     """It may be there: with `on_unknown: hold` somebody looks first."""
     serving.set_up(on_unknown="hold")
-    slack.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", drop=True)
+    slack.answer(Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", then=Fault.RESET))
     with served(serving):
         serving.post(sample())
         until(lambda: "1 deliveries wait for a person" in serving.run("check").stdout)
@@ -142,18 +144,18 @@ def test_a_message_whose_answer_the_network_lost_waits_for_a_person_where_a_repe
 def test_an_attempt_that_was_cut_off_waits_for_a_person_where_a_repeat_hurts(serving, slack):
     """Slack's answer drips in until the attempt is ended at `timeout_s`; with `on_unknown: hold` it is not repeated."""
     serving.set_up(timeout_s=1, timeouts=(0.4, 0.4), on_unknown="hold")
-    slack.drips()
+    slack.answer(Fault.DRIP)
     with served(serving):
         serving.post(sample())
         until(lambda: "no answer within" in (state(serving)[1] or ""))
         assert state(serving)[0] == "pending"
         assert "1 deliveries wait for a person" in serving.run("check").stdout
-    assert len([body for *_, body in slack.requests if len(body) > 100]) == 1
+    assert len([each for each in slack.requests if len(each.body) > 100]) == 1
 
 
 def test_a_webhook_that_was_removed_holds_everything_up_and_nothing_dies(serving, slack):
     """Four attempts would be all there is; the destination is left alone instead, and the text says what to do."""
-    slack.says(404, "no_service")
+    slack.answer(Answer(404, "no_service"))
     with served(serving):
         serving.post(sample())
         until(lambda: "no_service: Slack does not know this webhook" in (state(serving)[1] or ""))
@@ -163,7 +165,7 @@ def test_a_webhook_that_was_removed_holds_everything_up_and_nothing_dies(serving
         checked = serving.run("check").stdout
     assert {row["state"] for row in serving.rows("deliveries", "list")} == {"pending"}
     assert "results-slack waits" in checked
-    assert len([body for *_, body in slack.requests if len(body) > 100]) == 1
+    assert len([each for each in slack.requests if len(each.body) > 100]) == 1
     assert leaks(serving) == []
 
 
@@ -171,11 +173,7 @@ def test_too_many_requests_cost_no_attempt(serving, slack):
     """The one attempt that there is, is still there when Slack takes messages again."""
     serving.set_up(retry={"schedule_s": []})
 
-    def busy(handler):
-        slack.answer = None
-        handler.say(429, "rate_limited", Retry_After="1")
-
-    slack.answer = busy
+    slack.answer(Answer(429, "rate_limited", {"Retry-After": "1"}), slack.as_slack)
     with served(serving):
         serving.post(sample())
         until(lambda: state(serving) == ("delivered", "ok"))
@@ -188,12 +186,7 @@ def test_too_many_requests_cost_no_attempt(serving, slack):
 
 def test_a_fault_of_slacks_is_one_request_an_attempt(serving, slack):
     """No quick tries: what failed may have been posted, and Slack takes one message a second."""
-
-    def ill(handler):
-        slack.answer = slack.answer if len(slack.requests) < 3 else None
-        handler.say(500, "rollup_error")
-
-    slack.answer = ill
+    slack.answer(*[Answer(500, "rollup_error")] * 3, slack.as_slack)
     with served(serving):
         serving.post(sample())
         until(lambda: state(serving) == ("delivered", "ok"))
@@ -203,7 +196,7 @@ def test_a_fault_of_slacks_is_one_request_an_attempt(serving, slack):
 
 def test_a_refused_message_is_a_dead_letter_that_names_slacks_word(serving, slack):
     """And neither patient nor webhook in its reason."""
-    slack.says(400, "invalid_blocks")
+    slack.answer(Answer(400, "invalid_blocks"))
     with served(serving):
         serving.post(sample())
         until(lambda: state(serving)[0] == "dead")

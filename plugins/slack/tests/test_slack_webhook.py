@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from slack_sdk.webhook import WebhookClient
 
 from glycanbridge import EVENT_TYPES, DestinationError, PermanentError, TemporaryError
+from glycanbridge.testing import Answer, Fault
 
 README = Path(__file__).parents[1] / "README.md"
 HOST, GOV = "hooks.slack.com", "hooks.slack-gov.com"
@@ -170,9 +171,9 @@ def test_the_defaults_are_held_against_the_destinations_timeout_too():
 def test_each_event_is_one_message_that_slack_takes(slack, make, deliver, kit, event_type):
     """The receipt is what Slack says."""
     assert deliver(make(), event_type) == "ok"
-    ((_, headers, _),) = slack.requests
-    assert {name.lower(): value for name, value in headers.items()}["content-type"].startswith("application/json")
-    assert headers["Host"] == f"127.0.0.1:{slack.port}"
+    (request,) = slack.requests
+    assert request.headers["Content-Type"].startswith("application/json")
+    assert request.headers["Host"] == f"127.0.0.1:{slack.port}"
     (message,) = slack.messages
     assert kit.shown(message)[-1].endswith("\nEvent aaaaaaaaaaaa")
 
@@ -182,7 +183,7 @@ def test_slack_is_spoken_to_by_tls_with_its_own_name_through_a_proxy_with_a_pass
 ):
     """The real host's name, certificate and path; the proxy sees the name alone."""
     peer = tls_slack(HOST)
-    peer.answer = lambda handler: handler.say(200 if handler.headers["Host"] == HOST else 400, "ok")
+    peer.answer(lambda request: Answer(200 if request.headers["Host"] == HOST else 400, "ok"))
     proxy = proxied(peer, proof=PROOF)
     plugin = Slack(SlackSettings(webhook_url=slacks(), ca_file=authority.file,
                                  proxy=f"http://{PROOF_IN_URL}@127.0.0.1:{proxy.port}"))  # fmt: skip
@@ -190,7 +191,7 @@ def test_slack_is_spoken_to_by_tls_with_its_own_name_through_a_proxy_with_a_pass
     (head,) = proxy.heads
     assert head.startswith(f"CONNECT {HOST}:443 HTTP/1.")
     assert [each for each in SECRETS if each in head] == []
-    assert [path for path, *_ in peer.requests] == [SERVICE]
+    assert [each.path for each in peer.requests] == [SERVICE]
     assert f" through the proxy 127.0.0.1:{proxy.port}: " in plugin.tells()
 
 
@@ -216,7 +217,7 @@ def test_a_proxy_in_the_settings_is_used_whatever_the_environment_says(slack, ma
 def test_a_redirect_is_not_followed(slack, make, failure, closed, status):
     """The SDK's transport would ask the other place with GET, and take its `ok` for Slack's."""
     elsewhere = closed(type(slack)())
-    slack.says(status, "ok", Location=elsewhere.url)
+    slack.answer(Answer(status, "ok", {"Location": elsewhere.url}))
     error = failure(make(), DestinationError)
     assert f"answered {status} ok: a redirect, which is not followed" in str(error)
     assert elsewhere.requests == []
@@ -264,7 +265,7 @@ def test_after_close_nothing_is_held_and_closing_twice_is_no_mistake(make, deliv
 def test_what_is_wrong_with_the_webhook_stops_the_destination_and_burns_nothing(slack, make, failure, said, advice):
     """Every delivery would fail alike, until a person mends it; the text says how."""
     status, _, word = said.partition(" ")
-    slack.says(int(status), word)
+    slack.answer(Answer(int(status), word))
     error = failure(make(), DestinationError)
     assert f"127.0.0.1:{slack.port} answered {said}: " in str(error)
     assert advice in str(error)
@@ -279,7 +280,7 @@ def test_too_many_requests_leave_the_whole_destination_alone_for_as_long_as_slac
     slack, make, failure, headers, asked
 ):
     """Slack's limit is the webhook's, about one message a second; nobody sleeps in the lane."""
-    slack.says(429, "rate_limited", **{name.replace("-", "_"): value for name, value in headers.items()})
+    slack.answer(Answer(429, "rate_limited", headers))
     error = failure(make(), DestinationError)
     assert error.retry_after_s == (asked or headers["retry-after"])
     assert len(slack.requests) == 1
@@ -288,9 +289,9 @@ def test_too_many_requests_leave_the_whole_destination_alone_for_as_long_as_slac
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599, 408])
 def test_slacks_own_faults_are_temporary(slack, make, failure, status):
     """Once for each attempt: what failed may have been posted."""
-    slack.says(status, "rollup_error", Retry_After="90")
+    slack.answer(Answer(status, "rollup_error", {"Retry-After": "90"}))
     assert failure(make(), TemporaryError).retry_after_s == "90"
-    slack.says(status, "<html>")
+    slack.answer(Answer(status, "<html>"))
     assert failure(make(), TemporaryError).retry_after_s == 0
     assert len(slack.requests) == 2
 
@@ -298,7 +299,7 @@ def test_slacks_own_faults_are_temporary(slack, make, failure, status):
 @pytest.mark.parametrize("word", ["invalid_payload", "invalid_blocks", "no_text", "too_many_attachments"])
 def test_a_message_that_slack_refuses_is_a_dead_letter(slack, make, failure, word):
     """It would be refused for ever; its neighbours are not."""
-    slack.says(400, word)
+    slack.answer(Answer(400, word))
     assert f"answered 400 {word}: it does not take this message as it is" in str(failure(make(), PermanentError))
 
 
@@ -308,7 +309,7 @@ def test_a_message_that_slack_refuses_is_a_dead_letter(slack, make, failure, wor
 @pytest.mark.parametrize("status", [200, 204, 404, 400])
 def test_only_slacks_own_word_counts_as_delivered(slack, make, failure, status, body):
     """A portal's page answers 200 to everything; what it says is not repeated, for it may hold the webhook."""
-    slack.says(status, body)
+    slack.answer(Answer(status, body))
     error = failure(make(), DestinationError)
     assert "Log in" not in str(error)
     assert f"answered {status}" in str(error)
@@ -317,7 +318,7 @@ def test_only_slacks_own_word_counts_as_delivered(slack, make, failure, status, 
 def test_an_answer_without_end_is_not_read_to_its_end(slack, make, failure):
     """Whatever stands between must not fill the memory: after 64 KiB it is no word of Slack's, whatever may follow."""
     begun = b"HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 65_536
-    slack.answer = lambda handler: handler.wfile.write(begun) and slack.over.wait(30)
+    slack.answer(Answer(raw=begun, then=Fault.HANG))
     assert "no known answer of Slack's" in str(failure(make(), DestinationError))
 
 
@@ -338,10 +339,10 @@ def test_an_answer_without_end_is_not_read_to_its_end(slack, make, failure):
         b"\x16\x03\x01 no HTTP at all\r\n\r\n",
     ],
 )
-@pytest.mark.parametrize("drop", [False, True])
-def test_half_an_answer_is_no_answer(slack, make, failure, data, drop):
+@pytest.mark.parametrize("then", [Fault.CLOSE, Fault.RESET])
+def test_half_an_answer_is_no_answer(slack, make, failure, data, then):
     """The message may be there: it is made again by the schedule, not within the attempt."""
-    slack.sends(data, drop=drop)
+    slack.answer(Answer(raw=data, then=then))
     error = failure(make(), TemporaryError)
     assert "the message may be there already" in str(error)
     assert (error.unknown, error.retry_after_s) == (True, None)
@@ -375,7 +376,7 @@ def given(monkeypatch):
 
 def test_an_answer_that_does_not_come_in_time_is_unknown_without_a_quick_try(slack, make, failure, given):
     """Another try would not fit into the attempt."""
-    slack.is_silent()
+    slack.answer(Fault.HANG)
     error = failure(make(read_timeout_s=0.05), TemporaryError)
     assert "did not answer within 0.05 s: the message may be there already" in str(error)
     assert (error.unknown, error.retry_after_s) == (True, None)
@@ -557,7 +558,7 @@ def test_the_check_finds_a_known_webhook_and_posts_nothing(slack, make):
     """Slack refuses a message without text, after it has looked for the webhook."""
     assert make().check() == f"127.0.0.1:{slack.port} knows the webhook; nothing was posted (no_text)"
     assert slack.messages == []
-    assert [json.loads(body) for *_, body in slack.requests] == [{"text": ""}]
+    assert [each.json for each in slack.requests] == [{"text": ""}]
 
 
 def test_the_check_finds_an_unknown_webhook(slack, make):
@@ -569,10 +570,10 @@ def test_the_check_finds_an_unknown_webhook(slack, make):
 def test_the_check_takes_no_page_for_slack(slack, make):
     """Nor a proxy's 400."""
     for status in (200, 400):
-        slack.says(status, "<html>")
+        slack.answer(Answer(status, "<html>"))
         with pytest.raises(DestinationError, match="no known answer of Slack's"):
             make().check()
-    slack.says(200, "ok")
+    slack.answer(Answer(200, "ok"))
     assert make().check() == f"127.0.0.1:{slack.port} answered ok to a message without text"
 
 

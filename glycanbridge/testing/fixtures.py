@@ -1,0 +1,58 @@
+"""The fixtures that pytest finds by itself where GlycanBridge is installed.
+
+Their names all begin with `glycanbridge_`: fixtures of every installed package share one namespace with those of the
+project that is tested, and a short name such as `bridge` would be somebody's already. pytest loads this module in every
+run, so nothing is imported here but pytest; `testing` fetches the rest when a fixture is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glycanbridge import testing
+
+
+@pytest.fixture
+def glycanbridge_clock() -> Any:
+    """A clock to turn by hand, a `HandClock`."""
+    return testing.HandClock()
+
+
+@pytest.fixture
+def glycanbridge_bridge(tmp_path: Path, glycanbridge_clock: Any) -> Iterator[Callable[..., Any]]:
+    """Makes a bridge to move by hand, in `tmp_path`, with the clock `glycanbridge_clock`; closed when the test is over.
+
+    `glycanbridge_bridge(Hello, {"file": "hello.txt"})`: see `HandBridge`.
+    """
+    with ExitStack() as made:
+        yield lambda *args, **told: made.enter_context(
+            testing.HandBridge(*args, **({"folder": tmp_path, "clock": glycanbridge_clock} | told))
+        )
+
+
+@pytest.fixture
+def glycanbridge_plugin(tmp_path: Path) -> Callable[..., Any]:
+    """Makes an instance of a plugin class as the bridge makes it: `glycanbridge_plugin(Hello, {"file": "hello.txt"})`.
+
+    Relative paths in its settings are taken from `tmp_path`. See `make_plugin`.
+    """
+    return lambda *args, **told: testing.make_plugin(*args, **({"folder": tmp_path} | told))
+
+
+@pytest.fixture
+def glycanbridge_http_peer() -> Iterator[Any]:
+    """An HTTP server on loopback that answers as it is told, an `HttpPeer`; closed when the test is over."""
+    with testing.HttpPeer() as peer:
+        yield peer
+
+
+@pytest.fixture
+def glycanbridge_smtp_peer() -> Iterator[Any]:
+    """A mail server on loopback that answers as it is told, an `SmtpPeer`; closed when the test is over."""
+    with testing.SmtpPeer() as peer:
+        yield peer
