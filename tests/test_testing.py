@@ -132,6 +132,29 @@ def test_the_fixtures_are_found_by_themselves_and_named_alike(tmp_path):
     ]
 
 
+def test_a_plugin_that_a_fixture_has_made_is_closed_when_the_test_is_over(tmp_path):
+    """As the bridge does: a connection that stays open is a warning in the next test, which may count as an error."""
+    test = tmp_path / "test_closing.py"
+    test.write_text(
+        "from glycanbridge import hookimpl\n\n"
+        "class Hello:\n"
+        "    def __init__(self, settings):\n"
+        "        pass\n"
+        "    @hookimpl\n"
+        "    def on_report_ready(self, event, delivery):\n"
+        "        pass\n"
+        "    @hookimpl\n"
+        "    def close(self):\n"
+        f"        open({str(tmp_path / 'closed')!r}, 'x').close()\n\n"
+        "def test_it(glycanbridge_plugin):\n"
+        "    glycanbridge_plugin(Hello)\n"
+    )
+
+    imported_by(RUN, str(test))
+
+    assert (tmp_path / "closed").exists()
+
+
 def test_the_public_names_are_all_there():
     """The stub for type checkers, the table and `__all__` say the same."""
     lines = (PACKAGE / "__init__.pyi").read_text().splitlines()
