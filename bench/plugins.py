@@ -53,6 +53,7 @@ CASES = (
         sink="smtp",
     ),
     Case(name="slack", plugin="slack", settings="webhook_url: 'http://127.0.0.1:PORT/services/T0/B0/x'", sink="slack"),
+    Case(name="http", plugin="http", settings="url: 'http://127.0.0.1:PORT/in', read_timeout_s: 5", sink="slack"),
     Case(name="ehr, fhir", plugin="ehr", settings=_EHR + ", fhir: {url: 'http://127.0.0.1:PORT/fhir'}", sink="fhir"),
     Case(
         name="ehr, mllp", plugin="ehr", settings=_EHR + ", mllp: {host: 127.0.0.1, port: PORT, tls: false}", sink="mllp"

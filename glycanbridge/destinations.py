@@ -148,8 +148,8 @@ def open_destinations(
     """The destinations of `bridge.yaml`, and what is wrong with their plugins or the plugins' settings.
 
     A problem here stops only the destination that it is about: an upgraded plugin must not keep the bridge from
-    receiving. `rehearse`: nor may one that ends the process as it is imported. `installed`: the plugins there are, if
-    that is known already.
+    receiving. `rehearse`: nor may one that ends the process as it is imported. `installed`: the plugins there are,
+    where that is known already.
     """
     if installed is None:
         named = {each.plugin for each in settings.destinations.values()}

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from pathlib import Path
 
 import pluggy
@@ -49,9 +49,8 @@ class Plugin:
     """What of the contract it uses that will be gone some day."""
 
     def make(self, settings: BaseModel | None) -> object:
-        """An instance of it; one without an `__init__` of its own has no use for settings."""
-        has_own = any("__init__" in vars(each) for each in self.made_by.__mro__ if each is not object)
-        return self.made_by(settings) if has_own else self.made_by()
+        """An instance of it; one whose `__init__` takes nothing has no use for settings."""
+        return self.made_by(settings) if signature(self.made_by).parameters else self.made_by()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -142,24 +141,12 @@ def _loaded(found: _Found) -> Plugin:
     """The plugin itself. Raises `PluginError` with the reason if it cannot be used."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ContractWarning)
-        made_by = _imported(found)
-        hooks = _checked_hooks(made_by, found.place)
+        plugin = plugin_made_by(_imported(found), name=found.name, where=found.place)
     outdated = [each for each in told if issubclass(each.category, ContractWarning)]
     for each in told:
         if each not in outdated:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-    model = getattr(made_by, "Settings", _NoSettings)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise PluginError(f"{found.place}.Settings is not a pydantic model")
-    return Plugin(
-        name=found.name,
-        made_by=made_by,
-        model=model,
-        event_types=tuple(each for each in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES) if hook_name(each) in hooks),
-        file=found.file,
-        contract=getattr(made_by, "contract", None),
-        warnings=tuple(dict.fromkeys(str(each.message) for each in outdated)),
-    )
+    return replace(plugin, file=found.file, warnings=tuple(dict.fromkeys(str(each.message) for each in outdated)))
 
 
 def plugin_made_by(made_by: object, *, name: str, where: str) -> Plugin:
@@ -167,13 +154,21 @@ def plugin_made_by(made_by: object, *, name: str, where: str) -> Plugin:
 
     Raises `PluginError` with the reason if it cannot be used.
     """
-    return _loaded(_Found(name, "", "", where, lambda: made_by))
+    if not isinstance(made_by, type):
+        raise PluginError(f"{where} is not a class")
+    _check_contract(made_by, where)
+    model = getattr(made_by, "Settings", _NoSettings)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise PluginError(f"{where}.Settings is not a pydantic model")
+    hooks = _checked_hooks(made_by, where)
+    event_types = tuple(each for each in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES) if hook_name(each) in hooks)
+    return Plugin(name, made_by, model, event_types, contract=getattr(made_by, "contract", None))
 
 
-def _imported(found: _Found) -> type:
-    """The plugin's class, if it is made for this contract."""
+def _imported(found: _Found) -> object:
+    """What the plugin's entry point or file holds."""
     try:
-        made_by = found.load()
+        return found.load()
     except PluginError:
         raise
     except ModuleNotFoundError as error:
@@ -184,10 +179,6 @@ def _imported(found: _Found) -> type:
         raise PluginError(f"{found.place} cannot be imported: ImportError: {error}{hint}") from error
     except BaseException as error:  # an import can end in anything, SystemExit included
         raise PluginError(f"{found.place} cannot be imported: {_in_a_line(error)}") from error
-    if not isinstance(made_by, type):
-        raise PluginError(f"{found.place} is not a class")
-    _check_contract(made_by, found.place)
-    return made_by
 
 
 def _in_a_line(error: BaseException) -> str:

@@ -115,9 +115,12 @@ def test_only_those_that_are_named_are_imported(packages):
 
 @pytest.mark.parametrize(
     ("init", "made"),
-    [("", None), ("    def __init__(self, settings): self.got = settings", "settings"),
-     ("    def __new__(cls): return object.__new__(cls)", None)],
-)  # fmt: skip
+    [
+        ("", None),
+        ("    def __init__(self, settings): self.got = settings", "settings"),
+        ("    def __init__(self): self.got = 'nothing'", "nothing"),
+    ],
+)
 def test_one_without_settings_needs_no_init(packages, init, made):
     """Twenty lines may do without."""
     install_plugin(packages, "plain", GOOD.format(name="Plain") + init)

@@ -132,6 +132,29 @@ def test_the_fixtures_are_found_by_themselves_and_named_alike(tmp_path):
     ]
 
 
+def test_a_plugin_that_a_fixture_has_made_is_closed_when_the_test_is_over(tmp_path):
+    """As the bridge does: a connection that stays open is a warning in the next test, which may count as an error."""
+    test = tmp_path / "test_closing.py"
+    test.write_text(
+        "from glycanbridge import hookimpl\n\n"
+        "class Hello:\n"
+        "    def __init__(self, settings):\n"
+        "        pass\n"
+        "    @hookimpl\n"
+        "    def on_report_ready(self, event, delivery):\n"
+        "        pass\n"
+        "    @hookimpl\n"
+        "    def close(self):\n"
+        f"        open({str(tmp_path / 'closed')!r}, 'x').close()\n\n"
+        "def test_it(glycanbridge_plugin):\n"
+        "    glycanbridge_plugin(Hello)\n"
+    )
+
+    imported_by(RUN, str(test))
+
+    assert (tmp_path / "closed").exists()
+
+
 def test_the_public_names_are_all_there():
     """The stub for type checkers, the table and `__all__` say the same."""
     lines = (PACKAGE / "__init__.pyi").read_text().splitlines()
@@ -211,6 +234,47 @@ def test_a_destination_that_takes_nothing_is_left_alone(glycanbridge_bridge, gly
     assert bridge.run() == 3
     assert bridge.standing().circuit.open_since is None
     assert {each.state for each in bridge.deliveries()} == {"delivered"}
+
+
+class Watcher:
+    """Hears what became of others' deliveries."""
+
+    def __init__(self):
+        self.heard = []
+
+    @hookimpl
+    def on_delivery_dead(self, event):
+        self.heard.append((event.type, event.data.destination, event.data.reason))
+
+    @hookimpl
+    def on_delivery_settled(self, event):
+        self.heard.append((event.type, event.data.destination, event.data.state))
+
+
+def test_the_bridges_own_events_reach_who_takes_them(tmp_path):
+    """That a delivery was given up is one with attempts of its own; how each ended is only told."""
+    destinations = {"ward": {"plugin": Notebook}, "ops": {"plugin": Watcher}}
+    with HandBridge(destinations=destinations, folder=tmp_path) as bridge:
+        bridge.plugin("ward").raises = PermanentError("closed")
+        bridge.receive("report-ready")
+
+        assert bridge.run() == 2
+        assert bridge.plugin("ops").heard == [
+            ("delivery-settled", "ward", "dead"),
+            ("delivery-dead", "ward", "closed"),
+            ("delivery-settled", "ops", "delivered"),
+        ]
+        alarm = bridge.delivery("ops")
+        assert (alarm.event_type, alarm.state) == ("delivery-dead", "delivered")
+
+
+@pytest.mark.parametrize("event_type", ["delivery-dead", "delivery-settled"])
+def test_there_are_samples_of_the_bridges_own_events(event_type):
+    """To hand to a hook, changed like any other."""
+    watcher = Watcher()
+
+    assert deliver(watcher, sample_event(event_type, destination="elsewhere")).delivered
+    assert watcher.heard[0][:2] == (event_type, "elsewhere")
 
 
 def test_several_destinations_are_as_in_bridge_yaml(tmp_path):

@@ -544,6 +544,19 @@ def test_a_plugin_that_waits_for_ever_is_found_and_holds_nothing_up(tmp_path, ca
     }
 
 
+class OfAnotherTime(Poster):
+    """Made for a contract that is not this one."""
+
+    contract = ">=2"
+
+
+def test_a_plugin_that_is_made_for_another_contract_is_told_so(tmp_path, capfd):
+    """In the author's own tests, before any clinic sees it."""
+    told = failed(contract_suite(OfAnotherTime, settings, peer=HttpPeer), tmp_path, capfd)
+
+    assert "is made for the contract >=2, and this GlycanBridge has 1.0" in told["the_bridge_can_use_it"]
+
+
 def test_a_plugin_that_the_bridge_cannot_use_fails_everywhere(tmp_path, capfd):
     """Its misspelt hook is told as `glycanbridge plugins list` tells it."""
     told = failed(contract_suite(Misspelt, settings, peer=HttpPeer), tmp_path, capfd)

@@ -7,8 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from glycanbridge.announcements import Announcer, settled
 from glycanbridge.bridge import Accepted, Bridge
+from glycanbridge.bridge_events import parse_kept
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
+from glycanbridge.delivery import Ended
+from glycanbridge.event_types import DELIVERY_SETTLED
 from glycanbridge.events import Event
 from glycanbridge.journal import AttemptRow, DeliveryRow, Filter, Replay, Standing
 from glycanbridge.journals import path_of
@@ -68,7 +72,10 @@ class HandBridge:
         return self._bridge.accept(body, sign(body, SECRET))
 
     def run(self) -> int:
-        """Make every attempt that is due now, until nothing is; how many there were."""
+        """Make every attempt that is due now, until nothing is; how many there were.
+
+        Who takes `delivery-settled` is told of each as soon as it has ended; that is no attempt.
+        """
         before = self._made()
         while any([self._bridge.deliver_next(lane) for lane in self._lanes]):  # noqa: C419 (all of them)
             pass
@@ -150,8 +157,18 @@ class HandBridge:
         journal = path_of(settings.journal)
         self._journal = SqliteJournal(journal, clock=self.clock, steady=self.clock.steady)
         self._bridge = Bridge(
-            secrets=[SECRET], journal=self._journal, destinations=destinations, dead_letters=self._dead_letters
+            secrets=[SECRET],
+            journal=self._journal,
+            destinations=destinations,
+            dead_letters=self._dead_letters,
+            announcer=Announcer(destinations, clock=self.clock, tell=self._tell),
         )
+
+    def _tell(self, ended: Ended) -> None:
+        for lane in self._lanes:
+            told = settled(ended, told_to=lane.destination.name, now=self.clock())
+            if lane.destination.takes(DELIVERY_SETTLED, parse_kept(told.body).practice_id):
+                self._hosts[lane.destination.name].observe(told)
 
     def _made(self) -> int:
         return sum(host.made for host in self._hosts.values())

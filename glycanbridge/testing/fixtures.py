@@ -36,12 +36,20 @@ def glycanbridge_bridge(tmp_path: Path, glycanbridge_clock: Any) -> Iterator[Cal
 
 
 @pytest.fixture
-def glycanbridge_plugin(tmp_path: Path) -> Callable[..., Any]:
-    """Makes an instance of a plugin class as the bridge makes it: `glycanbridge_plugin(Hello, {"file": "hello.txt"})`.
+def glycanbridge_plugin(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Makes an instance of a plugin class as the bridge makes it; closed, as the bridge does, when the test is over.
 
-    Relative paths in its settings are taken from `tmp_path`. See `make_plugin`.
+    `glycanbridge_plugin(Hello, {"file": "hello.txt"})`: relative paths are taken from `tmp_path`. See `make_plugin`.
     """
-    return lambda *args, **told: testing.make_plugin(*args, **({"folder": tmp_path} | told))
+    with ExitStack() as made:
+
+        def make(*args: Any, **told: Any) -> Any:
+            plugin = testing.make_plugin(*args, **({"folder": tmp_path} | told))
+            if hasattr(plugin, "close"):
+                made.callback(plugin.close)
+            return plugin
+
+        yield make
 
 
 @pytest.fixture

@@ -34,6 +34,10 @@ class DirectHost:
         self.made += len(made)
         return made
 
+    def observe(self, told: Delivery) -> None:
+        """Tell the plugin how an attempt ended; whatever it makes of that spoils nothing."""
+        self._attempts.deliver(told)
+
     def start(self) -> str | None:
         """It is always ready."""
         return None

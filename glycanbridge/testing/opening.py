@@ -38,7 +38,8 @@ def make_plugin(plugin: type, settings: Told | None = None, *, folder: Path, **d
     Raises `SettingsError` with every mistake in the settings, `PluginError` for a class that is no plugin, and whatever
     its `__init__` raises.
     """
-    return plugin(plugin_settings(plugin, settings, folder=folder, **destination))
+    made_by = plugin_made_by(plugin, name=name_of(plugin), where=_where(plugin))
+    return made_by.make(plugin_settings(plugin, settings, folder=folder, **destination))
 
 
 def plugin_settings(plugin: type, settings: Told | None = None, *, folder: Path, **destination: object) -> BaseModel:

@@ -1,7 +1,7 @@
-"""Sample events, as GlycanAge sends them: as bytes, parsed, as a signed request, and as a delivery for a hook.
+"""Sample events: as bytes, parsed, as a signed request, and as a delivery for a hook.
 
-They are the ones that `glycanbridge send` posts (`glycanbridge/samples/`, a file for each type). Their fields have
-GlycanAge's names: `kitCode`, not `kit_code`.
+GlycanAge's are the ones that `glycanbridge send` posts; the bridge's own stand beside them (`glycanbridge/samples/`, a
+file for each type). Their fields have GlycanAge's names: `kitCode`, not `kit_code`.
 """
 
 from __future__ import annotations

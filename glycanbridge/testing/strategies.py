@@ -1,4 +1,4 @@
-"""Hypothesis strategies for events: what GlycanAge may really send, and what is nasty yet valid.
+"""Hypothesis strategies for events: what GlycanAge may really send, and what is nasty yet valid; the bridge's own, too.
 
 Everything that they generate is accepted by the bridge. They need `hypothesis`: install `glycanbridge[testing]`.
 """
@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
+from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.events import Event
 from glycanbridge.testing.samples import read_event
 
@@ -70,6 +71,14 @@ _money: dict[str, st.SearchStrategy[Any]] = {
     "amount": st.none() | _whole_numbers,
     "currency": st.none() | st.sampled_from(["USD", "EUR"]) | _nasty,
 }
+_about_delivery: dict[str, st.SearchStrategy[Any]] = {
+    "deliveryId": st.integers(1, 999_999).map(lambda number: f"{number:064x}:results-ehr"),
+    "eventId": st.integers(1, 999_999).map(lambda number: f"{number:064x}"),
+    "eventType": st.sampled_from(EVENT_TYPES),
+    "destination": st.sampled_from(["results-ehr", "results-csv"]),
+    "practiceId": _practice | st.just(""),
+    "kitCode": st.none() | _kit,
+}
 _DATA: dict[str, tuple[dict[str, st.SearchStrategy[Any]], dict[str, st.SearchStrategy[Any]]]] = {
     "order-status-changed": (
         {
@@ -120,14 +129,39 @@ _DATA: dict[str, tuple[dict[str, st.SearchStrategy[Any]], dict[str, st.SearchStr
         },
         {},
     ),
+    "delivery-dead": (
+        _about_delivery
+        | {
+            "plugin": st.sampled_from(["ehr", "csv"]),
+            "attempts": st.integers(1, 100),
+            "reason": _nasty,
+            "receivedAt": _moments,
+        },
+        {},
+    ),
+    "delivery-settled": (
+        _about_delivery
+        | {
+            "attempt": st.integers(1, 100),
+            "outcome": st.sampled_from(["delivered", "temporary", "permanent", "unknown"]),
+            "state": st.sampled_from(["delivered", "pending", "dead"]),
+            "error": st.none() | _nasty,
+            "receipt": st.none() | _nasty,
+            "tookMs": st.integers(0, 3_600_000),
+        },
+        {},
+    ),
 }
 """By event type: the fields that must be there, and those that may."""
 
 
 @st.composite
 def bodies(draw: st.DrawFn, event_type: str | None = None) -> bytes:
-    """Bodies of events of a type, or of any: as GlycanAge would post them. Raises `KeyError` for an unknown type."""
-    chosen = draw(st.sampled_from(sorted(_DATA))) if event_type is None else event_type
+    """Bodies of events of a type, or of any of GlycanAge's, as it would post them.
+
+    Raises `KeyError` for an unknown type.
+    """
+    chosen = draw(st.sampled_from(EVENT_TYPES)) if event_type is None else event_type
     required, optional = _DATA[chosen]
     data = draw(st.fixed_dictionaries(required, optional=optional))
     event: dict[str, Any] = {"type": chosen, "timestamp": draw(_moments), "data": _unknown(draw, data) | data}
@@ -135,7 +169,7 @@ def bodies(draw: st.DrawFn, event_type: str | None = None) -> bytes:
 
 
 def events(event_type: str | None = None) -> st.SearchStrategy[Event]:
-    """Events of a type, or of any, as a hook gets them; `event_body` gives a body of one."""
+    """Events of a type, or of any of GlycanAge's, as a hook gets them; `event_body` gives a body of one."""
     return bodies(event_type).map(read_event)
 
 

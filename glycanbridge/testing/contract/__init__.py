@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from glycanbridge.errors import DeliveryError
-from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.events import Event
 from glycanbridge.hookspecs import hook_name
 from glycanbridge.problems import schema_of
@@ -155,7 +155,7 @@ def _as_test(plan: Plan, name: str, check: Check) -> Callable[[Any, Path, Captur
 
 def _bodies(plugin: type, events: Iterable[str | bytes | Event] | None) -> tuple[bytes, ...]:
     if events is None:
-        events = [each for each in EVENT_TYPES if hasattr(plugin, hook_name(each))]
+        events = [each for each in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES) if hasattr(plugin, hook_name(each))]
     bodies = tuple(_body(each) for each in events)
     if not bodies:
         raise ValueError(f"{plugin.__name__} has no hook for any event: there is nothing to test")
