@@ -87,10 +87,16 @@ class Reader:
         self.folder.chmod(0o755)
         (self.folder / "var" / "webhook-secret").write_text(SECRET)
         (self.folder / ".venv" / "bin").mkdir(parents=True)
-        for name in ("glycanbridge", "pip", "pytest"):
+        for name, does in {"glycanbridge": '-m glycanbridge "$@"', "python": '"$@"', "pip": self._installs}.items():
             program = self.folder / ".venv" / "bin" / name
-            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {name} "$@"\n')
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {does}\n')
             program.chmod(0o755)
+
+    @property
+    def _installs(self) -> str:
+        """What `pip install -e FOLDER[test]` does here: nothing from a registry, and nothing into this environment."""
+        options = "--quiet --no-index --no-deps --no-build-isolation --target"
+        return f'-m pip install {options} "{self.serving.packages}" "${{3%\\[*}}"'
 
     def until(self, language: str) -> Snippet:
         """Do what the blocks say up to the next one in `language`, and what that says; `AssertionError` if it fails."""

@@ -40,6 +40,17 @@ def test_the_first_plugin_in_five_minutes(read):
         reader.type()
 
 
+@pytest.mark.timeout(240)
+def test_a_package_of_ones_own(read):
+    """Written, installed, tested and switched on, by what stands on the page."""
+    reader = read("first.md", "A package")
+    (reader.folder / "var" / "service-token").write_text("a-token")
+    assert " passed" in reader.type()
+    reader.type()
+    (row,) = [each for each in reader.serving.rows("plugins", "list") if each["name"] == "my-lab"]
+    assert (row["package"], row["error"]) == ("glycanbridge-my-lab 0.1.0", None)
+
+
 def test_routing_by_practice_takes_no_plugin(read):
     """Each destination gets the events of its practices, and no others."""
     reader = read("cookbook.md", "Route by practice")
