@@ -8,15 +8,21 @@ from typing import Any
 import click
 
 from glycanbridge.bridge_yaml import BridgeYaml
+from glycanbridge.cli import Commands
 from glycanbridge.cli.options import config_option, json_option
 from glycanbridge.cli.tables import LONGEST_CELL, show_rows
 from glycanbridge.places import files_in
 from glycanbridge.plugins import InstalledPlugin, installed_plugins
 
+TABLE = {
+    "check": ("tiers.command", "Say at which tier a plugin stands, and what the next one asks for."),
+    "new": ("new_plugin.command", "Write a whole plugin package, to be changed into what you need."),
+}
 
-@click.group
+
+@click.group(cls=Commands, table=TABLE)
 def command() -> None:
-    """Look at the plugins there are."""
+    """Look at the plugins there are, and begin one of your own."""
 
 
 @command.command("list")
