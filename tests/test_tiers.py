@@ -13,7 +13,9 @@ import pytest
 from glycanbridge.errors import PluginError
 from glycanbridge.new_plugin import NewPlugin
 from glycanbridge.plugins import installed_plugins
+from glycanbridge.testing.contract import repeats
 from glycanbridge.tiers import RULES, Evidence, Judged, Standing, State, Tier, Verdict, judge, runs
+from glycanbridge.tiers.gold import REPEATED
 from glycanbridge.tiers.readme import Readme
 from glycanbridge.tiers.source import check_source
 
@@ -204,6 +206,11 @@ def test_that_a_repeat_can_be_known_is_seen_in_the_code_or_not_known_without_its
     sys.modules.pop("glycanbridge_lab")
 
     assert told(lab.judge(), "idempotency-key").startswith("not known: it reads neither delivery.id nor ")
+
+
+def test_the_contract_suite_has_the_test_that_shows_a_repeat():
+    """It is known by its name: whoever renames it there renames it here."""
+    assert hasattr(repeats, REPEATED.removeprefix("test_"))
 
 
 def test_tests_must_pass_and_there_must_be_some_that_run(lab):

@@ -6,7 +6,7 @@ from glycanbridge.tiers import code
 from glycanbridge.tiers.evidence import Evidence
 from glycanbridge.tiers.verdicts import UNUSABLE, WITHOUT_TESTS, Verdict, met, missing, not_known
 
-REPEATED = "test_the_same_delivery_twice_looks_the_same_to_the_far_side"
+REPEATED = "test_the_far_side_can_know_a_repeat"
 """The contract suite's own test of what a repeat looks like."""
 KINDS = {"TemporaryError", "DestinationError", "PermanentError", "NotYetError"}
 
