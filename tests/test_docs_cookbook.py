@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing, contextmanager
-from email import message_from_bytes
+from contextlib import closing
 
 import pytest
-from aiosmtpd.controller import Controller
 from serving import sample, served, until
 from test_story import with_mode
+
+from glycanbridge.testing import SmtpPeer
 
 
 def states(serving, destination: str | None = None) -> list[str]:
@@ -166,42 +166,6 @@ def test_attempts_are_counted_and_failures_in_a_row_are_told(read):
     assert serving.log.read_text().count("ehr has failed 3 times in a row") == 1
 
 
-class Mailbox:
-    """Keeps the mails that it takes, and refuses the first ones."""
-
-    def __init__(self, refuses: int) -> None:
-        self.refuses = refuses
-        self.mails = []
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 (aiosmtpd's name)
-        """Take a mail, or not."""
-        self.refuses -= 1
-        if self.refuses >= 0:
-            return "451 4.3.0 later"
-        self.mails.append(message_from_bytes(envelope.content))
-        return "250 ok"
-
-
-class Listening(Controller):
-    """aiosmtpd on any free port: it must be told which one that was."""
-
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
-@contextmanager
-def mail_server(refuses: int = 0):
-    """A real mail server on loopback."""
-    mailbox = Mailbox(refuses)
-    controller = Listening(mailbox, hostname="127.0.0.1", port=0)
-    controller.start()
-    try:
-        yield mailbox, str(controller.port)
-    finally:
-        controller.stop()
-
-
 def test_what_was_given_up_is_mailed(read, monkeypatch):
     """Also if the mail server will not have it at first; with what a person needs, and without what was said."""
     reader = read("cookbook.md", "Tell the clinic's IT when another destination gives up")
@@ -210,8 +174,8 @@ def test_what_was_given_up_is_mailed(read, monkeypatch):
     reader.until("yaml")
     assert "delivery-dead -> ops" in reader.said
     reader.until("yaml")
-    with mail_server(refuses=1) as (mailbox, port):
-        monkeypatch.setenv("SMTP_PORT", port)
+    with SmtpPeer(end=["451 4.3.0 later", "250 ok"]) as mailbox:
+        monkeypatch.setenv("SMTP_PORT", str(mailbox.port))
         config = json.loads(serving.config.read_text())
         ops = config["destinations"]["ops"] | {"retry": {"schedule_s": [0.1, 0.1]}}
         (ehr,) = with_mode("permanent").values()
@@ -220,9 +184,9 @@ def test_what_was_given_up_is_mailed(read, monkeypatch):
             post(serving)
             until(lambda: mailbox.mails)
             until(lambda: states(serving, "ops") == ["delivered"])
-    (mail,) = mailbox.mails
-    assert mail["Subject"] == "GlycanBridge: ehr has given up a delivery"
-    text = mail.get_payload()
+    mail = mailbox.mails[0].message
+    assert (len(mailbox.mails), mail["Subject"]) == (1, "GlycanBridge: ehr has given up a delivery")
+    text = mail.get_content()
     assert "glycanbridge deliveries show " in text
     assert "no such patient" not in text
     assert [row["attempts"] for row in serving.rows("deliveries", "list", "--destination", "ops")] == [2]

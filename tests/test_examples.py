@@ -6,41 +6,12 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from serving import sample, served, until
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-class Asked(BaseHTTPRequestHandler):
-    """Takes whatever comes."""
-
-    def do_POST(self) -> None:
-        """Keep it."""
-        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def far():
-    """A service that takes JSON."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Asked)
-    server.asked = []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
@@ -73,9 +44,10 @@ def test_the_readme_of_apprise_is_right(apprise):
     assert set(re.findall(r"^\| `(\w+)`", listed, re.MULTILINE)) == set(schema["properties"])
 
 
-def test_apprise_tells_what_was_given_up_in_a_real_bridge(apprise, far):
+def test_apprise_tells_what_was_given_up_in_a_real_bridge(apprise, glycanbridge_http_peer):
     """From GlycanAge's report over a destination that refuses it to a message, with nothing of Apprise's in the log."""
-    address = f"json://bridge:correct-horse-4711@127.0.0.1:{far.server_address[1]}"
+    far = glycanbridge_http_peer
+    address = f"json://bridge:correct-horse-4711@127.0.0.1:{far.port}"
     apprise.configure({
         "ehr": {"plugin": "recorder", "settings": {"file": "taken.txt", "mode": "permanent"}},
         "ops": {"plugin": "apprise", "events": ["delivery-dead"], "settings": {"urls": [address]}},
@@ -83,11 +55,11 @@ def test_apprise_tells_what_was_given_up_in_a_real_bridge(apprise, far):
 
     with served(apprise):
         apprise.post(sample())
-        until(lambda: far.asked)
+        until(lambda: far.requests)
         until(lambda: apprise.rows("deliveries", "list", "--destination", "ops", "--state", "delivered"))
     tried = apprise.run("destinations", "run", "ops", "try")
 
-    assert far.asked[0]["title"] == "A delivery was given up"
-    assert "no such patient" not in far.asked[0]["message"]
+    assert far.requests[0].json["title"] == "A delivery was given up"
+    assert "no such patient" not in far.requests[0].json["message"]
     assert (tried.stdout, tried.returncode) == ("JSON (urls.0): took it\n", 0)
     assert "correct-horse" not in apprise.log.read_text() + tried.stderr
