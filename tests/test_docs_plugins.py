@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import types
 import typing
@@ -13,15 +14,28 @@ from serving import sample
 from snippets import PAGES, scenes, snippets
 
 import glycanbridge
-from glycanbridge import Age, Delivery
-from glycanbridge.attempt import Attempts
+from glycanbridge import Age, Delivery, observers, rehearsal
+from glycanbridge.attempt import LONGEST_TEXT, Attempts
 from glycanbridge.bridge_events import DeadDelivery, SettledDelivery
-from glycanbridge.delivery import Outcome, Result
+from glycanbridge.delivery import LONGEST_RETRY_AFTER_S, Outcome, Result
 from glycanbridge.destinations import open_destinations
+from glycanbridge.dispatcher import START_AGAIN_S
 from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.events import AssignmentStatus, KitSet, OrderStatus, ReceivedKit, Report
 from glycanbridge.hookspecs import CONTRACT, UNSAID, Hooks
-from glycanbridge.settings import read_settings
+from glycanbridge.hosts import CLOSE_S
+from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S
+from glycanbridge.hosts.process import START_S
+from glycanbridge.hosts.thread import MOST_LEFT_BEHIND
+from glycanbridge.identity import event_id
+from glycanbridge.server import LAST_ATTEMPTS_S
+from glycanbridge.settings import (
+    DESTINATION_NAME,
+    CircuitSettings,
+    DestinationSettings,
+    RetrySettings,
+    read_settings,
+)
 
 HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
 DATA = {
@@ -229,6 +243,43 @@ def test_a_hooks_example_does_what_it_says(read, hook):
     assert (reader.folder / "var" / "rules.txt").read_text() == HELD[hook]
     if reader.left:
         reader.type()
+
+
+RETRY, CIRCUIT, DEFAULTS = RetrySettings(), CircuitSettings(), DestinationSettings(plugin="x")
+NUMBERS = [
+    ("hooks.md", f"(up to {LONGEST_TEXT} characters)"),
+    ("hooks.md", f"At most {len('e' * 128 + ':' + 'd' * 64)} characters"),
+    ("hooks.md", f"takes longer than {observers.LAST_WORDS_S:g} s, when {observers.MOST_WAITING:,} wait"),
+    ("hooks.md", f"It has {CLOSE_S:g} s"),
+    ("errors.md", f"`retry.tries` of them ({RETRY.tries})"),
+    ("errors.md", f"by default {RETRY.schedule_s[0]:g} s to {RETRY.schedule_s[-1] / 3600:g} h"),
+    ("errors.md", f"`timeout_s` ({DEFAULTS.timeout_s:g})"),
+    ("errors.md", f"After `circuit.failures` ({CIRCUIT.failures})"),
+    ("errors.md", f"after {CIRCUIT.first_wait_s:g} s, 60 s and so on up to {CIRCUIT.longest_wait_s / 60:g} minutes"),
+    ("errors.md", {3600.0: "An hour is the\nmost that is followed"}[LONGEST_RETRY_AFTER_S]),
+    ("errors.md", f"again every {START_AGAIN_S:g} s, and what is owed waits"),
+    ("where-it-runs.md", f"again every {START_AGAIN_S:g} s"),
+    ("where-it-runs.md", {8: "after eight the destination is paused"}[MOST_LEFT_BEHIND]),
+    ("where-it-runs.md", f"takes longer than {rehearsal.LONGEST_S:g} s"),
+    ("where-it-runs.md", f"may take {START_S:g} s"),
+    ("where-it-runs.md", f"a running attempt end ({LAST_ATTEMPTS_S:g} s when it stops)"),
+    ("where-it-runs.md", f"cut at {LONGEST_LINE:,} characters, at most {MOST_LINES} lines in {WINDOW_S:g} s"),
+    ("changes.md", f"is taken for `{UNSAID}`"),
+]
+
+
+@pytest.mark.parametrize(("page", "told"), NUMBERS, ids=[told for _, told in NUMBERS])
+def test_every_number_that_is_told_is_the_codes(page, told):
+    """An author who counts on ten seconds is left with five."""
+    assert told in (PAGES / page).read_text(encoding="utf-8")
+
+
+def test_an_id_is_no_longer_than_is_told():
+    """Somebody makes a column for it."""
+    assert event_id(json.dumps({"id": "e" * 128, "type": "t", "data": {}}).encode()).id == "e" * 128
+    assert event_id(json.dumps({"id": "e" * 129, "type": "t", "data": {}}).encode()).id != "e" * 129
+    assert re.fullmatch(DESTINATION_NAME, "d" * 64)
+    assert not re.fullmatch(DESTINATION_NAME, "d" * 65)
 
 
 # settings.md, where-it-runs.md, changes.md
