@@ -15,7 +15,7 @@ from glycanbridge.attempt import Attempts
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.circuit import Brake
 from glycanbridge.delivery import Claim, Outcome, Result, Scope, Settlement, settle
-from glycanbridge.errors import PluginError, Problem, without_text
+from glycanbridge.errors import PluginError, Problem, told_to_people, without_text
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.events import Event
 from glycanbridge.journal import Terms
@@ -142,18 +142,17 @@ def open_destinations(
     settings: Settings,
     source: BridgeYaml,
     *,
-    rehearse: bool = False,
     installed: Iterable[InstalledPlugin] | None = None,
 ) -> tuple[Destinations, list[Problem]]:
     """The destinations of `bridge.yaml`, and what is wrong with their plugins or the plugins' settings.
 
     A problem here stops only the destination that it is about: an upgraded plugin must not keep the bridge from
-    receiving. `rehearse`: nor may one that ends the process as it is imported. `installed`: the plugins there are,
-    where that is known already.
+    receiving, nor may one that ends the process as it is imported: each is rehearsed. `installed`: the plugins there
+    are, where that is known already.
     """
     if installed is None:
         named = {each.plugin for each in settings.destinations.values()}
-        installed = installed_plugins(named, files=settings.plugin_files, rehearse=rehearse)
+        installed = installed_plugins(named, files=settings.plugin_files, rehearse=True)
     opened = [
         _open(name, own, settings.retry_of(name), installed, source) for name, own in settings.destinations.items()
     ]
@@ -191,7 +190,7 @@ def told_of_instances(destinations: Destinations, source: BridgeYaml) -> tuple[d
                     attempts.close()
             except BaseException as error:
                 loc = ("destinations", each.name, "settings")
-                why = f"the plugin {each.settings.plugin!r} does not take them: {without_text(error)}"
+                why = f"the plugin {each.settings.plugin!r} does not take them: {told_to_people(error)}"
                 problems.append(source.problem(loc, why))
             else:
                 told[each.name] = " ".join(str(leaves or "its plugin does not say what leaves").split())

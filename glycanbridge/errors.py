@@ -154,6 +154,11 @@ class PermanentError(DeliveryError):
     """The delivery can never succeed as it is: it becomes a dead letter at once."""
 
 
+def told_to_people(error: BaseException) -> str:
+    """An error in a line: one of our own tree in its words, which were chosen for people; else without its text."""
+    return str(error) if isinstance(error, GlycanBridgeError) else without_text(error)
+
+
 def without_text(error: BaseException) -> str:
     """An error of somebody else's code in a line: its type and the innermost places it came through.
 

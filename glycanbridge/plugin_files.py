@@ -25,8 +25,7 @@ def load_file(path: Path) -> type:
     Raises `PluginError` if the file cannot be read, others may write to it, or it has no or several such classes; and
     whatever running it raises.
     """
-    if FILE_NAME.fullmatch(path.name) is None:
-        raise PluginError(f"{path}: a plugin's file has a name of letters, digits, '_' and '-', and ends in .py")
+    _check_name(path)
     module = ModuleType(f"glycanbridge_file_{path.stem}".replace("-", "_"))
     module.__file__ = str(path)
     code = compile(_read(path), str(path), "exec", dont_inherit=True)
@@ -38,6 +37,17 @@ def load_file(path: Path) -> type:
         found = f"several classes with a hook ({', '.join(each.__name__ for each in plugins)})" if plugins else "none"
         raise PluginError(f"{path}: expected one class with a hook such as on_report_ready, found {found}")
     return plugins[0]
+
+
+def check_file(path: Path) -> None:
+    """See that the file could be run, without running it. Raises `PluginError`."""
+    _check_name(path)
+    _read(path)
+
+
+def _check_name(path: Path) -> None:
+    if FILE_NAME.fullmatch(path.name) is None:
+        raise PluginError(f"{path}: a plugin's file has a name of letters, digits, '_' and '-', and ends in .py")
 
 
 def _is_hook(name: str) -> bool:

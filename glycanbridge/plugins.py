@@ -199,6 +199,17 @@ def _check_contract(made_by: type, place: str) -> None:
         )
 
 
+def misnamed_in_environment(installed: Iterable[InstalledPlugin]) -> list[str]:
+    """What `GLYCANBRIDGE_LOAD_PLUGINS` names that there is not among all `installed`, a line each."""
+    known = {each.name for each in installed}
+    named = [name.strip() for name in os.environ.get(LOAD_ONLY, "").split(",")]
+    return [
+        f"{LOAD_ONLY} names {name!r}, which is not installed{did_you_mean(name, known)}"
+        for name in named
+        if name and name not in known
+    ]
+
+
 def usable_plugin(name: str, installed: Iterable[InstalledPlugin], *, files: Sequence[Path] = ()) -> Plugin:
     """The plugin of this name among `installed`. Raises `PluginError` if there is none or it cannot be used.
 

@@ -84,7 +84,8 @@ def _problem(model: type[BaseModel], error: ErrorDetails, source: BridgeYaml, lo
         return source.problem(here, f"unknown key{did_you_mean(str(within[-1]), known)}", at_key=True)
     if kind == "missing":
         return source.problem(here, "is missing")
-    secret = _SECRET.search(".".join(map(str, here))) or _is_write_only(_schema_at(model, within))
+    named = here[2:] if here[:1] == ("destinations",) else here  # a destination's name, `users`, hides nothing
+    secret = _SECRET.search(".".join(map(str, named))) or _is_write_only(_schema_at(model, within))
     if secret or source.came_from_reference(here):
         return source.problem(here, _expected(error), at_key=at_key)
     got = f"got {_shown(error['input'])}"

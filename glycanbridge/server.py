@@ -42,7 +42,7 @@ class Server:
             log.warning(line)
         self._receiver = settings.receiver
         self._socket = bind(settings.receiver.host, settings.receiver.port)
-        self._destinations, problems = open_destinations(settings, source, rehearse=True)  # while there is one thread
+        self._destinations, problems = open_destinations(settings, source)  # while there is one thread
         self._journal = open_journal(settings.journal)
         for problem in problems:
             log.error("this destination stops until it is mended: %s", problem)

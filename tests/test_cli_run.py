@@ -9,7 +9,7 @@ COMMANDED = '''
 import click
 from pydantic import BaseModel
 
-from glycanbridge import hookimpl
+from glycanbridge import PermanentError, hookimpl
 
 
 class Settings(BaseModel, extra="forbid"):
@@ -23,6 +23,8 @@ class Commanded:
     def __init__(self, settings):
         if settings.mode == "sour":
             raise KeyError("geheim")
+        if settings.mode == "closed":
+            raise PermanentError("the door is closed")
         self.settings = settings
 
     @hookimpl
@@ -38,6 +40,10 @@ class Commanded:
         @click.option("--loud", is_flag=True)
         def greet(whom, loud):
             """Say so."""
+            if whom == "nobody":
+                raise PermanentError("nobody is there")
+            if whom == "patient":
+                raise KeyError("geheim")
             told = f"{self.settings.greeting} {whom}"
             print(told.upper() if loud else told)
 
@@ -105,6 +111,9 @@ def test_without_a_command_they_are_listed(commanded, name, listed):
         (("door", "gret"), {}, 2, "'door' has no command 'gret'; it has: greet"),
         (("plain", "greet"), {}, 2, "'plain' has no command 'greet'; it has: none"),
         (("door", "greet", "x"), {"mode": "sour"}, 1, "door: its plugin cannot be made: KeyError at"),
+        (("door", "greet", "x"), {"mode": "closed"}, 1, "door: its plugin cannot be made: the door is closed"),
+        (("door", "greet", "nobody"), {}, 1, "destinations run door greet: nobody is there"),
+        (("door", "greet", "patient"), {}, 1, "destinations run door greet: KeyError at"),
         (("door", "greet", "x"), {"mode": "broken"}, 1, "door: its plugin's commands() failed: KeyError at"),
         (("door", "greet", "x"), {"mode": 3}, 1, "settings.mode: expected text, got 3"),
     ],

@@ -316,6 +316,51 @@ def test_a_file_and_a_package_of_one_name_are_told_and_neither_is_used(packages,
     assert f"{rules}, glycanbridge-rules 1.0; remove all but one" in told[0].error
 
 
+def test_a_file_that_nothing_uses_yet_is_looked_at_and_not_run(serving):
+    """`check` tells of it with its line; a misspelt name would else be noticed when a destination is to use it."""
+    serving.folder.chmod(0o755)
+    (serving.folder / "rules.py").write_text("open('imported', 'w')")
+    (serving.folder / "open.py").write_text(RULES)
+    (serving.folder / "rules.py").chmod(0o644)
+    (serving.folder / "open.py").chmod(0o666)
+    serving.configure({}, plugin_files=["rules.py", "open.py", "gone.py"])
+
+    told = serving.run("check")
+
+    first, second = told.stdout.splitlines()
+    assert told.returncode == 78
+    assert "plugin_files.1: " in first
+    assert "can be written by others" in first
+    assert second.endswith(f"plugin_files.2: {serving.folder / 'gone.py'} cannot be read: No such file or directory")
+    assert not (serving.folder / "imported").exists()
+
+
+def test_a_name_that_no_plugin_has_is_told_where_the_others_are_left_out(serving):
+    """Else nothing is loaded, and nobody sees why."""
+    done = serving.run("plugins", "list", GLYCANBRIDGE_LOAD_PLUGINS="recordr,csv")
+
+    assert "GLYCANBRIDGE_LOAD_PLUGINS names 'recordr', which is not installed; did you mean 'recorder'?" in done.stderr
+    assert "names 'csv'" not in done.stderr
+
+
+def test_what_a_plugin_says_when_it_cannot_be_made_is_told(serving):
+    """Its own errors are made for people; of others the text may quote a secret."""
+    code = GOOD + "    def __init__(self):\n        raise {error}('the template has a hole')"
+    for name, error in (("plain", "glycanbridge.PermanentError"), ("odd", "ValueError")):
+        made = "import glycanbridge\n" + code.replace("{error}", error).replace("{name}", name.capitalize())
+        install_plugin(serving.packages, name, made)
+    serving.configure({"a": {"plugin": "plain"}, "b": {"plugin": "odd"}})
+
+    first, second = serving.run("check").stdout.splitlines()
+    assert first.endswith("destinations.a.settings: the plugin 'plain' does not take them: the template has a hole")
+    assert "destinations.b.settings: the plugin 'odd' does not take them: ValueError at" in second
+    with served(serving):
+        until(lambda: serving.log.read_text().count("the plugin does not start") >= 2)
+    log = serving.log.read_text()
+    assert "the plugin cannot be made: the template has a hole" in log
+    assert log.count("the template has a hole") == 1
+
+
 def test_a_file_runs_in_a_real_bridge(serving):
     """From bridge.yaml to the plugin's own process, with settings; beside it one that is refused, with its line."""
     serving.folder.chmod(0o755)

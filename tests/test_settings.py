@@ -239,6 +239,18 @@ def test_an_undefined_reference_is_told_once(told, reference, message):
     assert "geheim" not in line
 
 
+def test_the_name_of_a_destination_hides_none_of_its_mistakes(told):
+    """`users` and `monkey` look like secrets to whoever looks at the whole path."""
+    lines = told(
+        MINIMAL + "destinations:\n  users: {plugin: csv, lanes: many}\n  monkey: {plugin: csv, timeout_s: long}\n"
+    )
+
+    assert lines == [
+        "3:31: destinations.users.lanes: expected an integer, got 'many'",
+        "4:36: destinations.monkey.timeout_s: expected a number, got 'long'",
+    ]
+
+
 def test_a_secret_file_that_windows_wrote_is_read_without_its_byte_order_mark(write):
     """Else every event would be refused, and nobody could see why."""
     source = write("receiver: {secrets: ['${file:secret}']}\n")

@@ -25,6 +25,7 @@ from glycanbridge.errors import (
     GlycanBridgeError,
     JournalMissing,
     JournalUnavailable,
+    PluginError,
     Problem,
     SettingsError,
     without_text,
@@ -32,6 +33,7 @@ from glycanbridge.errors import (
 from glycanbridge.event_types import DELIVERY_DEAD, DELIVERY_SETTLED, EVENT_TYPES
 from glycanbridge.journal import Owed
 from glycanbridge.journals import open_questions
+from glycanbridge.plugin_files import check_file
 from glycanbridge.settings import Settings, load, warnings
 
 
@@ -45,9 +47,9 @@ def command(config: Path, *, online: bool) -> None:
         settings = load(source)
     except SettingsError as error:
         _fail([*error.problems, *problems_in(source)])
-    destinations, problems = open_destinations(settings, source, rehearse=True)
+    destinations, problems = open_destinations(settings, source)
     leaves, of_instances = told_of_instances(destinations, source)
-    problems += of_instances + _problems_of_places(settings, source)
+    problems += of_instances + _problems_of_places(settings, source) + [*_problems_of_files(settings, source)]
     if problems:
         _fail(problems)
     _show(settings, destinations)
@@ -115,6 +117,17 @@ def _problems_of_places(settings: Settings, source: BridgeYaml) -> list[Problem]
         if not there.is_dir() or not os.access(there, os.W_OK):
             problems.append(source.problem((name,), f"nothing can be written below {there}"))
     return problems
+
+
+def _problems_of_files(settings: Settings, source: BridgeYaml) -> Iterator[Problem]:
+    """What is wrong with plugins' files that no destination uses yet; of the others it is told there."""
+    used = {each.plugin for each in settings.destinations.values()}
+    for index, file in enumerate(settings.plugin_files):
+        try:
+            if file.stem not in used:
+                check_file(file)
+        except PluginError as error:
+            yield source.problem(("plugin_files", index), str(error))
 
 
 def _state_of_journal(settings: Settings) -> str:

@@ -48,7 +48,7 @@ def replay_events(
     """
     check_choice(one, replace(which, destination=None), all_of_them=all_of_them)  # where to is no choice of what
     settings, source = read_settings(config)
-    destinations, _ = open_destinations(settings, source, rehearse=True)
+    destinations, _ = open_destinations(settings, source)
     if which.destination not in {None, *destinations}:
         known = ", ".join(destinations) or "none"
         raise click.UsageError(f"--destination {which.destination}: bridge.yaml has {known}")
@@ -118,7 +118,7 @@ def discard_deliveries(one: str | None, config: Path, *, which: Filter, reason: 
 def _chosen(one: str | None, config: Path, which: Filter) -> Iterator[tuple[Journal, DeadLetters, list[Replay]]]:
     """The journal, the dead letters, and the one delivery with this ID or all that fit."""
     settings, source = read_settings(config)
-    destinations, _ = open_destinations(settings, source, rehearse=True)
+    destinations, _ = open_destinations(settings, source)
     with closing(open_by_hand(settings.journal)) as journal:
         if one is None:
             chosen = chosen_deliveries(which, questions=journal, destinations=destinations)
@@ -142,7 +142,7 @@ def replay_letters(one: str | None, config: Path, *, which: Filter, all_of_them:
     """
     check_choice(one, which, all_of_them=all_of_them)
     settings, source = read_settings(config)
-    destinations, _ = open_destinations(settings, source, rehearse=True)
+    destinations, _ = open_destinations(settings, source)
     letters = DeadLetters(settings.dead_letters)
     chosen = chosen_letters(letters, which) if one is None else [letters.load(one)]
     confirm(len(chosen), "dead letters", yes=yes or one is not None)

@@ -12,7 +12,7 @@ from glycanbridge.cli import Commands
 from glycanbridge.cli.options import config_option, json_option
 from glycanbridge.cli.tables import LONGEST_CELL, show_rows
 from glycanbridge.places import files_in
-from glycanbridge.plugins import InstalledPlugin, installed_plugins
+from glycanbridge.plugins import InstalledPlugin, installed_plugins, misnamed_in_environment
 
 TABLE = {
     "check": ("tiers.command", "Say at which tier a plugin stands, and what the next one asks for."),
@@ -33,8 +33,11 @@ def list_plugins(config: Path, *, as_json: bool) -> None:
 
     Those are the installed ones, and the files that bridge.yaml names. Each is imported, in another process first.
     """
-    rows = [_row(each) for each in installed_plugins(files=files_in(BridgeYaml(config)), rehearse=True)]
+    installed = installed_plugins(files=files_in(BridgeYaml(config)), rehearse=True)
+    rows = [_row(each) for each in installed]
     show_rows(rows, as_json=as_json, columns=("name", "package", "events", "error"), nothing="there are no plugins")
+    for line in misnamed_in_environment(installed):
+        click.echo(line, err=True)
     if not as_json:
         for row in rows:
             told = [row["error"]] if len(row["error"] or "") > LONGEST_CELL else []  # the table has cut it off

@@ -11,7 +11,7 @@ import click
 from glycanbridge.attempt import Attempts
 from glycanbridge.cli.options import config_option
 from glycanbridge.destinations import open_destinations
-from glycanbridge.errors import GlycanBridgeError, without_text
+from glycanbridge.errors import told_to_people
 from glycanbridge.hookspecs import Command
 from glycanbridge.settings import read_settings
 
@@ -30,7 +30,7 @@ def command(name: str, arguments: Sequence[str], config: Path) -> None:
             click.echo(f"{name}: {len(known)} commands of its plugin", err=True)
         elif arguments[0] in known:
             chosen, *rest = arguments
-            known[chosen].main(rest, prog_name=f"glycanbridge destinations run {name} {chosen}")
+            _run(known[chosen], rest, f"glycanbridge destinations run {name} {chosen}")
         else:
             told = ", ".join(known) or "none"
             raise click.UsageError(f"{name!r} has no command {arguments[0]!r}; it has: {told}")
@@ -40,15 +40,13 @@ def command(name: str, arguments: Sequence[str], config: Path) -> None:
 def _attempts(name: str, config: Path) -> Iterator[Attempts]:
     """An instance of the destination's plugin, closed in the end."""
     settings, source = read_settings(config)
-    destinations, _ = open_destinations(settings, source, rehearse=True)
+    destinations, _ = open_destinations(settings, source)
     if name not in destinations:
         raise click.UsageError(f"there is no destination {name!r}; `glycanbridge destinations` shows them")
     try:
         attempts = destinations[name].attempts()
-    except GlycanBridgeError:
-        raise
     except BaseException as error:
-        raise click.ClickException(f"{name}: its plugin cannot be made: {without_text(error)}") from error
+        raise click.ClickException(f"{name}: its plugin cannot be made: {told_to_people(error)}") from error
     try:
         yield attempts
     finally:
@@ -59,4 +57,11 @@ def _commands(name: str, attempts: Attempts) -> list[Command]:
     try:
         return list(attempts.commands())
     except BaseException as error:
-        raise click.ClickException(f"{name}: its plugin's commands() failed: {without_text(error)}") from error
+        raise click.ClickException(f"{name}: its plugin's commands() failed: {told_to_people(error)}") from error
+
+
+def _run(chosen: Command, arguments: Sequence[str], name: str) -> None:
+    try:
+        chosen.main(arguments, prog_name=name)
+    except Exception as error:  # its text may quote a patient, and a traceback helps nobody here
+        raise click.ClickException(f"{name}: {told_to_people(error)}") from error

@@ -24,7 +24,7 @@ def list_destinations(config: Path, *, as_json: bool) -> None:
     with closing(open_questions(settings.journal)) as questions:
         owed = {each.destination: each for each in questions.owed()}
         standings = questions.standings()
-    destinations, _ = open_destinations(settings, source, rehearse=True)
+    destinations, _ = open_destinations(settings, source)
     rows = []
     for name in [*destinations, *(gone for gone in owed if gone not in destinations)]:
         row, told = owed.get(name) or Owed(destination=name), destinations.get(name)

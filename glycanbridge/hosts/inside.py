@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from glycanbridge.attempt import OUT_OF_MEMORY, Attempts
-from glycanbridge.errors import PluginError, without_text
+from glycanbridge.errors import PluginError, told_to_people, without_text
 from glycanbridge.hosts import Stint
 from glycanbridge.hosts.messages import HostPlan, Inbox, deliveries_of, send, told_of_made
 from glycanbridge.plugins import installed_plugins, usable_plugin
@@ -54,7 +54,7 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
         _limit_memory(plan.memory_mb)
         attempts = _attempts(plan)
     except BaseException as error:
-        reason = str(error) if isinstance(error, PluginError) else f"the plugin cannot be made: {without_text(error)}"
+        reason = str(error) if isinstance(error, PluginError) else f"the plugin cannot be made: {told_to_people(error)}"
         send(talk, {"unusable": reason})
         return
     send(talk, {"ready": True})

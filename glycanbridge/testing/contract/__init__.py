@@ -47,6 +47,7 @@ def contract_suite(
     failing: Mapping[str, Source] | None = None,
     harmless: Callable[[Any], bool] | None = None,
     repeat_key: Callable[[Any], object] | None = None,
+    check_asks: bool = True,
     threads: int = 8,
     within_s: float = 10.0,
 ) -> type:
@@ -63,6 +64,7 @@ def contract_suite(
     `failing`: settings with which every delivery fails, by a name for each.
     `harmless`: whether a request (or mail) delivers nothing; default: a `GET`, `HEAD` or `OPTIONS` without a body.
     `repeat_key`: of a request (or mail), what is the same when the same delivery is made again.
+    `check_asks`: whether `check()` asks the far side; `False` where there is no way to ask without delivering.
     `threads`: how many call it at once; 1: it takes no more. `within_s`: how long an attempt may take at the most.
     """
     meant = _meant(statuses or {})
@@ -76,6 +78,7 @@ def contract_suite(
         troubles=(*_of_peer(peer, meant), *_of_settings(failing or {})),
         harmless=harmless or _asks_only,
         repeat_key=repeat_key,
+        check_asks=check_asks,
         threads=threads,
         within_s=within_s,
     )
@@ -117,7 +120,7 @@ def _of_settings_model(plan: Plan) -> Iterator[Check]:
 def _of_hooks(plan: Plan) -> Iterator[Check]:
     if hasattr(plan.plugin, "check"):
         yield manners.check_sends_nothing
-        if plan.peer is not None:
+        if plan.peer is not None and plan.check_asks:
             yield manners.check_says_so_when_nobody_is_there
     if hasattr(plan.plugin, "tells"):
         yield manners.tells_is_one_line_without_secrets
@@ -155,7 +158,7 @@ def _as_test(plan: Plan, name: str, check: Check) -> Callable[[Any, Path, Captur
 
 def _bodies(plugin: type, events: Iterable[str | bytes | Event] | None) -> tuple[bytes, ...]:
     if events is None:
-        events = [each for each in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES) if hasattr(plugin, hook_name(each))]
+        events = [each for each in (*BRIDGE_EVENT_TYPES, *EVENT_TYPES) if hasattr(plugin, hook_name(each))]
     bodies = tuple(_body(each) for each in events)
     if not bodies:
         raise ValueError(f"{plugin.__name__} has no hook for any event: there is nothing to test")

@@ -84,6 +84,7 @@ class Plan:
     troubles: tuple[Trouble, ...]
     harmless: Callable[[Any], bool]
     repeat_key: Callable[[Any], object] | None
+    check_asks: bool
     threads: int
     within_s: float
 
