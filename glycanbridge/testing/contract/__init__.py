@@ -55,8 +55,7 @@ def contract_suite(
 
     `settings`: as they stand in `bridge.yaml`, with secrets in them and short timeouts, or a function of `peer` and
     `folder` (or of one of them, or of none) that gives them.
-    `peer`: makes the far side, well: `HttpPeer`, `lambda: HttpPeer(Answer(201))`, `SmtpPeer`; without one, what needs a
-    far side is not tested.
+    `peer`: makes the far side, well: `HttpPeer`, `SmtpPeer`; without one, what needs a far side is not tested.
     `secrets`: further texts that must be told nowhere, such as a token that the far side gives.
     `events`: what to deliver, types, bodies or events; default: a sample of each type that the plugin has a hook for.
     `statuses`: what an HTTP status means to it where that is not the usual (`{404: PermanentError}`); `None`: it does
@@ -64,17 +63,16 @@ def contract_suite(
     `failing`: settings with which every delivery fails, by a name for each.
     `harmless`: whether a request (or mail) delivers nothing; default: a `GET`, `HEAD` or `OPTIONS` without a body.
     `repeat_key`: of a request (or mail), what is the same when the same delivery is made again.
-    `check_asks`: whether `check()` asks the far side; `False` where there is no way to ask without delivering.
-    `threads`: how many call it at once; 1: it takes no more. `within_s`: how long an attempt may take at the most.
+    `check_asks`: `False` where `check()` has no way to ask without delivering. `threads`: how many call it at once; 1:
+    it takes no more. `within_s`: how long an attempt may take at the most.
     """
-    meant = _meant(statuses or {})
     plan = Plan(
         plugin=plugin,
         settings=settings,
         peer=peer,
         secrets=tuple(secrets),
         bodies=_bodies(plugin, events),
-        statuses=meant,
+        statuses=(meant := _meant(statuses or {})),
         troubles=(*_of_peer(peer, meant), *_of_settings(failing or {})),
         harmless=harmless or _asks_only,
         repeat_key=repeat_key,
@@ -82,8 +80,13 @@ def contract_suite(
         threads=threads,
         within_s=within_s,
     )
-    tests = {f"test_{name}": _as_test(plan, name, check) for name, check in _checks(plan)}
-    return type(f"{plugin.__name__}Contract", (), {"__doc__": f"What {plugin.__name__} has promised.", **tests})
+    return _tests_of(plan)
+
+
+def _tests_of(plan: Plan) -> type:
+    name = plan.plugin.__name__
+    tests = {f"test_{sentence}": _as_test(plan, sentence, check) for sentence, check in _checks(plan)}
+    return type(f"{name}Contract", (), {"__doc__": f"What {name} has promised.", **tests})
 
 
 def _checks(plan: Plan) -> Iterator[tuple[str, Check]]:
