@@ -13,8 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from glycanbridge.attempt import kept_text
 from glycanbridge.bridge_events import parse_kept
-from glycanbridge.delivery import Clock, Delivery, Ended, State, wall_clock
+from glycanbridge.delivery import Claim, Clock, Delivery, Ended, State, wall_clock
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import ParseError
 from glycanbridge.event_types import BRIDGE_EVENT_TYPES, DELIVERY_DEAD, DELIVERY_SETTLED
@@ -60,43 +61,49 @@ class Announcer:
         told = {
             "plugin": self._destinations[delivery.destination].settings.plugin,
             "attempts": delivery.attempt,
-            "reason": ended.outcome.error or "",
+            "reason": kept_text(ended.outcome.error or ""),
             "receivedAt": _milliseconds(delivery.received_at),
         }
-        body = _body(DELIVERY_DEAD, delivery, told, now)
+        body = _body(DELIVERY_DEAD, ended.claim, told, now)
         event = parse_kept(body)
-        owed_to = {name: keys for name, keys in self._destinations.owed(event).items() if name != delivery.destination}
+        practice_id = event.practice_id or None  # of a damaged event nobody knows: then all are told who take alarms
+        owed_to: dict[str, tuple[str, ...]] = {
+            name: ()
+            for name, each in self._destinations.items()
+            if name != delivery.destination and each.takes(DELIVERY_DEAD, practice_id)
+        }
         return NewEvent(event=event, id=event_id(body), body=body, owed_to=owed_to) if owed_to else None
 
 
-def settled(ended: Ended, *, told_to: str, now: int) -> Delivery:
-    """How an attempt ended, as it is told (`now`, in milliseconds) to the destination `told_to`."""
+def settled(ended: Ended, *, now: int) -> Delivery:
+    """How an attempt ended, as it is told (`now`, in milliseconds); its destination is still that of the attempt."""
     delivery, outcome = ended.claim.delivery, ended.outcome
     told = {
         "attempt": delivery.attempt,
         "outcome": outcome.result,
         "state": ended.settlement.state,
-        "error": outcome.error,
-        "receipt": outcome.receipt,
+        "error": outcome.error and kept_text(outcome.error),
+        "receipt": outcome.receipt and kept_text(outcome.receipt),
         "tookMs": ended.took_ms,
     }
     return replace(
         delivery,
-        id=f"{delivery.id}:{delivery.attempt}:{told_to}",
+        id=f"{delivery.id}:{delivery.attempt}",
         event_type=DELIVERY_SETTLED,
-        destination=told_to,
         attempt=1,
         received_at=datetime.fromtimestamp(now / 1000, UTC),
-        body=_body(DELIVERY_SETTLED, delivery, told, now),
+        body=_body(DELIVERY_SETTLED, ended.claim, told, now),
     )
 
 
-def _body(event_type: str, delivery: Delivery, told: dict[str, Any], now: int) -> bytes:
-    try:
-        event = parse_kept(delivery.body)
-        practice_id, kit_code = event.practice_id, next(iter(event.kit_codes), None)
-    except ParseError:  # it was damaged on the disk, or kept by a version that understood it
-        practice_id, kit_code = "", None
+def told_to(told: Delivery, name: str) -> Delivery:
+    """The same as a destination of this name is told it."""
+    return replace(told, id=f"{told.id}:{name}", destination=name)
+
+
+def _body(event_type: str, claim: Claim, told: dict[str, Any], now: int) -> bytes:
+    delivery = claim.delivery
+    practice_id, kit_code = _whose(claim)
     about = {
         "deliveryId": delivery.id,
         "eventId": delivery.event_id,
@@ -106,6 +113,15 @@ def _body(event_type: str, delivery: Delivery, told: dict[str, Any], now: int) -
         "kitCode": kit_code,
     }
     return json.dumps({"type": event_type, "timestamp": now, "data": about | told}).encode()
+
+
+def _whose(claim: Claim) -> tuple[str, str | None]:
+    """The practice and the kit of the event; nothing of one that is damaged: another's may stand there now."""
+    try:
+        event = parse_kept(claim.delivery.body) if claim.whole else None
+    except ParseError:  # kept by a version that understood it
+        event = None
+    return ("", None) if event is None else (event.practice_id, next(iter(event.kit_codes), None))
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -165,13 +165,16 @@ def problems_in(source: BridgeYaml) -> list[Problem]:
     So that `check` shows every mistake at once, and not those of the plugins' settings only when all else is mended.
     """
     found = source.data.get("destinations")
-    problems = []
-    for name, told in found.items() if isinstance(found, dict) else ():
-        own, _ = validate(DestinationSettings, told, source, ("destinations", name))
-        if own is not None:
-            installed = installed_plugins({own.plugin}, files=files_in(source), rehearse=True)
-            problems += _open(name, own, RetrySettings(), installed, source)[1]
-    return problems
+    told = found.items() if isinstance(found, dict) else ()
+    readable = {
+        name: own
+        for name, each in told
+        if (own := validate(DestinationSettings, each, source, ("destinations", name))[0]) is not None
+    }
+    installed = installed_plugins({own.plugin for own in readable.values()}, files=files_in(source), rehearse=True)
+    return [
+        problem for name, own in readable.items() for problem in _open(name, own, RetrySettings(), installed, source)[1]
+    ]
 
 
 def told_of_instances(destinations: Destinations, source: BridgeYaml) -> tuple[dict[str, str], list[Problem]]:

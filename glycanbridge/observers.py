@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from glycanbridge.announcements import settled
+from glycanbridge.announcements import settled, told_to
 from glycanbridge.bridge_events import parse_kept
 from glycanbridge.delivery import Clock, Delivery, Ended, Result, wall_clock
 from glycanbridge.destinations import Destination
 from glycanbridge.errors import HostStopped, without_text
 from glycanbridge.event_types import DELIVERY_SETTLED
+from glycanbridge.hosts import CLOSE_S
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.lanes import Lane, open_lanes
 
@@ -30,17 +33,24 @@ LAST_WORDS_S = 2.0
 """How long a stop waits for what is still to be told."""
 
 
+class _News(NamedTuple):
+    """How an attempt ended, made ready once for whoever is told."""
+
+    practice_id: str | None
+    """`None`: nobody knows."""
+    told: Delivery
+
+
 class Observer:
     """One destination that is told, with a thread and a host of its own."""
 
-    def __init__(self, lane: Lane, *, clock: Clock = wall_clock) -> None:
+    def __init__(self, lane: Lane) -> None:
         """`lane` is the observer's own: nothing is claimed for it."""
         self.name = lane.destination.name
         self._lane = lane
-        self._clock = clock
-        self._waiting: deque[Ended] = deque()
+        self._waiting: deque[Delivery] = deque()
         self._news = threading.Condition()
-        self._stopping = False
+        self._ending = False
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name=f"observer-{self.name}", daemon=True)
 
@@ -48,24 +58,31 @@ class Observer:
         """Let it run."""
         self._thread.start()
 
-    def tell(self, ended: Ended) -> None:
-        """Have it told; this returns at once."""
+    def tell(self, news: _News) -> None:
+        """Have it told, if it takes it; this returns at once."""
+        if not self._lane.destination.takes(DELIVERY_SETTLED, news.practice_id):
+            return
         with self._news:
-            self._waiting.append(ended)
+            self._waiting.append(told_to(news.told, self.name))
             if len(self._waiting) > MOST_WAITING:
                 self._waiting.popleft()
                 self._dropped += 1
             self._news.notify()
 
-    def stop(self) -> None:
-        """Tell what waits, if it takes no more than `LAST_WORDS_S`, and end."""
+    def end(self) -> None:
+        """Nothing more will come: tell what waits, and end."""
         with self._news:
-            self._stopping = True
+            self._ending = True
             self._news.notify()
-        self._thread.join(LAST_WORDS_S)
+
+    def close(self, deadline: float) -> None:
+        """Wait until it has ended, up to a `deadline` of the steady clock; what is not told by then is dropped."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._lane.stopping.set()
         with self._news:
             self._dropped += len(self._waiting)
             self._waiting.clear()
+            self._news.notify()
         self._tell_dropped()
         self._lane.close()
 
@@ -79,34 +96,28 @@ class Observer:
                 log.error("an observer failed and goes on", extra=self._where | {"error": without_text(error)})  # noqa: TRY400
             self._tell_dropped()
 
-    def _next(self) -> list[Ended] | None:
+    def _next(self) -> list[Delivery] | None:
         """What to tell next, once there is something; `None` if nothing will come any more."""
         with self._news:
-            self._news.wait_for(lambda: self._waiting or self._stopping)
-            some = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-            return some or None
+            self._news.wait_for(lambda: self._waiting or self._ending)
+            return [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))] or None
 
-    def _hand_over(self, some: Sequence[Ended]) -> None:
-        host, left = self._lane.host, [told for each in some if self._takes(told := self._told(each))]
-        while left:
+    def _hand_over(self, left: list[Delivery]) -> None:
+        host, stopping = self._lane.host, self._lane.stopping
+        while left and not stopping.is_set():
             not_ready = host.start() or host.trouble()
             if not_ready is not None:
                 log.error("the observer does not start: %s", not_ready, extra=self._where)
-                self._dropped += len(left)
                 with self._news:
-                    self._news.wait_for(lambda: self._stopping, START_AGAIN_S)
-                return
+                    self._news.wait_for(lambda: self._ending, START_AGAIN_S)
+                break
             made = host.deliver(left)
             for told, each in zip(left, made, strict=False):
                 if each.outcome.result is not Result.DELIVERED:
                     log.warning("not observed: %s", each.outcome.error, extra=self._where | {"delivery": told.id})
             left = left[len(made) :]
-
-    def _told(self, ended: Ended) -> Delivery:
-        return settled(ended, told_to=self.name, now=self._clock())
-
-    def _takes(self, told: Delivery) -> bool:
-        return self._lane.destination.takes(DELIVERY_SETTLED, parse_kept(told.body).practice_id)
+        with self._news:
+            self._dropped += len(left)
 
     def _tell_dropped(self) -> None:
         with self._news:
@@ -122,8 +133,9 @@ class Observer:
 class Observers:
     """All destinations whose plugins want to know how attempts end."""
 
-    def __init__(self, observers: Sequence[Observer]) -> None:
+    def __init__(self, observers: Sequence[Observer], *, clock: Clock = wall_clock) -> None:
         self._observers = observers
+        self._clock = clock
 
     def start(self) -> None:
         """Let them run."""
@@ -131,14 +143,28 @@ class Observers:
             each.start()
 
     def tell(self, ended: Ended) -> None:
-        """Have it told to each; this returns at once."""
+        """Have it told to each; this returns at once, and raises nothing."""
+        if not self._observers:
+            return
+        try:
+            told = settled(ended, now=self._clock())
+            news = _News(parse_kept(told.body).practice_id or None, told)
+        except Exception as error:  # nobody hears of it, and the delivery is none the worse for it
+            log.error("an attempt cannot be told of: %s", without_text(error), extra=ended.told)  # noqa: TRY400
+            return
         for each in self._observers:
-            each.tell(ended)
+            each.tell(news)
 
     def stop(self) -> None:
-        """Tell what waits, and end."""
+        """Tell what waits, and end: all of them at once."""
         for each in self._observers:
-            each.stop()
+            each.end()
+        deadline = time.monotonic() + LAST_WORDS_S
+        closing = [threading.Thread(target=each.close, args=(deadline,), daemon=True) for each in self._observers]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(max(0.0, deadline + 2 * CLOSE_S - time.monotonic()))
 
 
 def open_observers(destinations: Sequence[Destination], *, forks: Forks) -> Observers:

@@ -7,6 +7,7 @@ So looking is quick, and still possible while the file is being mended.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -48,8 +49,12 @@ def destinations_in(source: BridgeYaml) -> tuple[str, ...]:
 
 def files_in(source: BridgeYaml) -> list[Path]:
     """The plugins' files that the file names, as far as they can be read."""
-    told = source.data.get("plugin_files")
-    return [in_folder(each, source.folder) for each in told if isinstance(each, str)] if isinstance(told, list) else []
+    told, files = source.data.get("plugin_files"), []
+    for each in told if isinstance(told, list) else ():
+        if isinstance(each, str):
+            with suppress(ValueError):  # whoever reads all of the file tells it
+                files.append(in_folder(each, source.folder))
+    return files
 
 
 def journal_url(url: str, folder: Path) -> str:

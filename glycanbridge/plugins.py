@@ -5,13 +5,18 @@ A plugin that is broken in any way is one clear line, and stops only the destina
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, distributions
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from pathlib import Path
+from typing import Any
 
 import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -23,6 +28,8 @@ from glycanbridge.hookspecs import CONTRACT, GROUP, UNSAID, Hooks, hook_name
 from glycanbridge.plugin_files import load_file
 from glycanbridge.problems import did_you_mean
 from glycanbridge.rehearsal import killed_by
+
+log = logging.getLogger(__name__)
 
 LOAD_ONLY = "GLYCANBRIDGE_LOAD_PLUGINS"
 """The environment variable that names, with commas between them, the only plugins that may be loaded."""
@@ -89,28 +96,49 @@ def installed_plugins(
 
     `rehearse`: each is imported in another process first, for it may be one that takes this one with it.
     """
-    found = sorted([*map(_entry, entry_points(group=GROUP)), *map(_file, files)], key=lambda each: each.name)
+    found = sorted([*_entries(), *map(_file, files)], key=lambda each: each.name)
     wanted = found if names is None else [each for each in found if each.name in set(names)]
     errors = [_refused(each, [other for other in found if other.name == each.name]) for each in wanted]
+    hopeful = [each for each, error in zip(wanted, errors, strict=True) if error is None]
+    killers: dict[int, str] = {}
     if rehearse:  # all of them first: the import of one may start a thread, and then it cannot be done any more
-        errors = [_killer(each) if error is None else error for each, error in zip(wanted, errors, strict=True)]
-    return [
-        _look_at(each) if error is None else _unusable(each, error) for each, error in zip(wanted, errors, strict=True)
-    ]
+        hows = killed_by([each.load for each in hopeful])
+        killers = {id(each): how for each, how in zip(hopeful, hows, strict=True) if how is not None}
+    told = []
+    for each, error in zip(wanted, errors, strict=True):
+        why = f"importing {each.place} {killers[id(each)]}" if id(each) in killers else error
+        told.append(_look_at(each) if why is None else _unusable(each, why))
+    return told
 
 
-def _entry(point: EntryPoint) -> _Found:
-    distribution, version = (point.dist.name, point.dist.version) if point.dist else (point.value, "")
-    return _Found(point.name, distribution, version, point.value, point.load)
+def _entries() -> Iterator[_Found]:
+    """The entry points of our group; a package whose metadata nobody can read has none, whatever package it is."""
+    seen: set[str] = set()
+    for package in distributions():
+        try:
+            points = [each for each in package.entry_points if each.group == GROUP]
+        except Exception as error:  # bytes that are no text, lines that are none of such a file
+            log.warning("a package's metadata cannot be read, and what it may hold is not there: %s", str(error)[:200])
+            continue
+        name, version = _named(package)
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key and key in seen:  # the same package further down the path, which nobody imports
+            continue
+        seen.add(key)
+        for each in points:
+            yield _Found(each.name, name or each.value, version, each.value, each.load)
+
+
+def _named(package: Distribution) -> tuple[str, str]:
+    """Its name and version, as far as its metadata say so."""
+    try:
+        return str(package.metadata["Name"] or ""), str(package.metadata["Version"] or "")
+    except Exception:
+        return "", ""
 
 
 def _file(path: Path) -> _Found:
     return _Found(path.stem, str(path), "", str(path), lambda: load_file(path), path)
-
-
-def _killer(found: _Found) -> str | None:
-    how = killed_by(found.load)
-    return None if how is None else f"importing {found.place} {how}"
 
 
 def _look_at(found: _Found) -> InstalledPlugin:
@@ -139,14 +167,30 @@ def _refused(found: _Found, namesakes: Sequence[_Found]) -> str | None:
 
 def _loaded(found: _Found) -> Plugin:
     """The plugin itself. Raises `PluginError` with the reason if it cannot be used."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", ContractWarning)
+    with _outdated() as told, redirect_stdout(sys.stderr):  # what an import prints must not stand among our rows
         plugin = plugin_made_by(_imported(found), name=found.name, where=found.place)
-    outdated = [each for each in told if issubclass(each.category, ContractWarning)]
-    for each in told:
-        if each not in outdated:
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-    return replace(plugin, file=found.file, warnings=tuple(dict.fromkeys(str(each.message) for each in outdated)))
+    return replace(plugin, file=found.file, warnings=tuple(dict.fromkeys(told)))
+
+
+@contextmanager
+def _outdated() -> Iterator[list[str]]:
+    """Hears what is warned of the contract; all else about warnings, filters too, is left as a plugin wants it."""
+    told: list[str] = []
+    shown = warnings.showwarning
+
+    def hear(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, ContractWarning):
+            told.append(str(message))
+        else:
+            shown(message, category, *where, **more)
+
+    warnings.simplefilter("always", ContractWarning)
+    warnings.showwarning = hear
+    try:
+        yield told
+    finally:
+        if warnings.showwarning is hear:
+            warnings.showwarning = shown
 
 
 def plugin_made_by(made_by: object, *, name: str, where: str) -> Plugin:
@@ -172,7 +216,11 @@ def _imported(found: _Found) -> object:
     except PluginError:
         raise
     except ModuleNotFoundError as error:
-        hint = "" if found.file else f"; `pip install {found.distribution}` brings what it needs"
+        hint = (
+            ""
+            if found.file
+            else f"; `pip install {found.distribution}` brings what it needs, if its package names that"
+        )
         raise PluginError(f"{found.place} cannot be imported: ModuleNotFoundError: {error}{hint}") from error
     except ImportError as error:
         hint = f"; this contract is {CONTRACT}" if (error.name or "").partition(".")[0] == __package__ else ""
@@ -220,7 +268,7 @@ def usable_plugin(name: str, installed: Iterable[InstalledPlugin], *, files: Seq
             return each.plugin
         if each.name == name:
             raise PluginError(f"the plugin {name!r} ({each.origin}) cannot be used: {each.error}")
-    known = {*(point.name for point in entry_points(group=GROUP)), *(each.stem for each in files)}
+    known = {*(each.name for each in _entries()), *(each.stem for each in files)}
     raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known)}")
 
 
@@ -232,15 +280,20 @@ def _checked_hooks(plugin: type, where: str) -> set[str]:
         raise PluginError(f"{where}.{name} is not a hook{did_you_mean(name, known)}")
     for name in sorted(dir(plugin)):
         if (name in known or name.startswith("on_")) and name not in marked:
-            raise PluginError(f"{where}.{name} looks like a hook; mark it with @hookimpl, or rename it")
+            raise PluginError(
+                f"{where}.{name} looks like a hook; mark it with @hookimpl (the innermost mark), or rename it"
+            )
     for name in sorted(marked):
         method = getattr(plugin, name)
         if any(is_it(method) for is_it in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)):
             raise PluginError(f"{where}.{name} is async or a generator: write a plain method, it runs in a thread")
+    manager = plugin_manager()
     try:
-        plugin_manager().register(object.__new__(plugin))
+        manager.register(object.__new__(plugin))
     except pluggy.PluginValidationError as error:
         raise PluginError(f"{where}: {str(error).splitlines()[-1].strip()}") from error
+    for name in sorted(name for name in marked if not getattr(manager.hook, name).get_hookimpls()):
+        raise PluginError(f"{where}.{name} would never be called: write it as a plain method, without specname")
     if not any(hook_name(each) in marked for each in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES)):
         raise PluginError(f"{where} has no hook for any event")
     return marked

@@ -6,6 +6,7 @@ lost halfway, and doing it twice does no harm.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,7 +16,7 @@ from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError
-from glycanbridge.event_types import BRIDGE_EVENT_TYPES
+from glycanbridge.event_types import BRIDGE_EVENT_TYPES, DELIVERY_DEAD
 from glycanbridge.events import parse
 from glycanbridge.identity import event_id
 from glycanbridge.journal import DeliveryRow, EventRow, Filter, Journal, NewEvent, Questions, Replay
@@ -87,9 +88,14 @@ def chosen_events(
         for page in questions.pages(replace(which, destination=None))
         for event in page
         if which.type is not None or event.type not in BRIDGE_EVENT_TYPES
-        for name in names
-        if destinations[name].takes(event.type, event.practice_id)
+        for name in takers(event, names, destinations)
     ]
+
+
+def takers(event: EventRow, names: Sequence[str], destinations: Destinations) -> list[str]:
+    """Which of the destinations named take an event; of an alarm, all but the one that it is about."""
+    gave_up = json.loads(event.body)["data"]["destination"] if event.type == DELIVERY_DEAD else None
+    return [name for name in names if name != gave_up and destinations[name].takes(event.type, event.practice_id)]
 
 
 def replay_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import Taker, make_destination, make_lane
 from serving import SECRET, delivery, sample
 
 from glycanbridge import DeliveryDead, PermanentError, Personal, TemporaryError, hookimpl
-from glycanbridge.announcements import Announcer, settled
+from glycanbridge.announcements import Announcer, settled, told_to
 from glycanbridge.bridge import Bridge
 from glycanbridge.bridge_events import parse_kept
 from glycanbridge.delivery import Claim, Ended, Outcome, Result, Settlement, State
@@ -18,8 +19,9 @@ from glycanbridge.destinations import Destination, Destinations
 from glycanbridge.errors import ParseError
 from glycanbridge.events import parse
 from glycanbridge.journal import Filter, Terms
+from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.plugins import Plugin
-from glycanbridge.replays import chosen_events
+from glycanbridge.replays import chosen_events, replay_letter
 from glycanbridge.settings import DestinationSettings, RetrySettings
 from glycanbridge.signature import sign
 
@@ -259,7 +261,7 @@ def test_how_an_attempt_ended_is_told_with_what_follows(clock):
     ended = Ended(claim=claim_of(sample()), outcome=outcome, settlement=Settlement(state=State.PENDING, wait_s=5),
                   took_ms=12)  # fmt: skip
 
-    told = settled(ended, told_to="counter", now=clock())
+    told = told_to(settled(ended, now=clock()), "counter")
     event = parse_kept(told.body)
 
     assert (told.destination, told.id, told.event_type) == ("counter", "e1:a:1:counter", "delivery-settled")
@@ -267,3 +269,68 @@ def test_how_an_attempt_ended_is_told_with_what_follows(clock):
         "delivery-settled", "temporary", "pending", "away",
     )  # fmt: skip
     assert (event.data.took_ms, event.data.receipt, event.practice_id) == (12, None, "practice_67890")
+
+
+def dead(body: bytes, **claimed: object) -> Ended:
+    """A delivery of a body to `ehr` that was given up."""
+    outcome = Outcome(result=Result.PERMANENT, error="damaged")
+    settlement = Settlement(state=State.DEAD)
+    return Ended(claim=replace(claim_of(body), **claimed), outcome=outcome, settlement=settlement, took_ms=1)
+
+
+@pytest.mark.parametrize("body", [b"{", sample(data={"practiceId": "practice_1"})])
+def test_of_a_damaged_event_all_who_take_alarms_are_told_and_nothing_of_whose_it_was(clock, taker, body):
+    """A flipped bit may make another's name of it; with an alarm for each practice nobody else would hear of it."""
+    mine, other = (
+        alarm_at(name, Alarm(), events=("delivery-dead",), practices=(name.replace("-", "_"),))
+        for name in ("practice-67890", "practice-1")
+    )
+    announcer = Announcer(Destinations([make_destination("ehr", taker), mine, other]), clock=clock)
+
+    (told,) = announcer.deaths([dead(body, whole=False)]).values()
+
+    assert set(told.owed_to) == {"practice-67890", "practice-1"}
+    assert (told.event.practice_id, told.event.kit_codes) == ("", ())
+
+
+def test_a_replayed_alarm_is_not_told_to_whoever_gave_up(given_up, journal):
+    """`events replay --type delivery-dead` goes to everybody who takes it, but the alarm is about one of them."""
+    alarm, second = Alarm(), Alarm()
+    alarm.raises = PermanentError("broken")
+    bridge = given_up(alarm_at("ops", alarm), alarm_at("phone", second, events=("delivery-dead",)))
+    run(bridge, "ops")
+    alarms = {row.id: parse_kept(row.body).data.destination for row in journal.events(Filter(type="delivery-dead"))}
+
+    chosen = chosen_events(
+        Filter(type="delivery-dead"), ["ops", "phone"], questions=journal, destinations=bridge.destinations
+    )
+
+    assert sorted((alarms[each.event_id], each.destination) for each in chosen) == [
+        ("ehr", "ops"), ("ehr", "phone"), ("ops", "phone"),
+    ]  # fmt: skip
+
+
+def test_an_alarm_whose_journal_was_lost_is_sent_again_from_its_letter(given_up, dead_letters, tmp_path, clock):
+    """A dead letter holds everything, of the bridge's own events too."""
+    alarm = Alarm()
+    alarm.raises = PermanentError("broken")
+    bridge = given_up(alarm_at("ops", alarm, events=("delivery-dead",)))
+    run(bridge, "ops")
+    (letter,) = [each for each in dead_letters.letters() if each.destination == "ops"]
+    with closing(SqliteJournal(tmp_path / "again.db", clock=clock, steady=clock.steady)) as again:
+        told = replay_letter(
+            letter, journal=again, destinations=bridge.destinations, dead_letters=dead_letters, who="me"
+        )
+
+        assert told == "is due now"
+        assert [row.type for row in again.events(Filter())] == ["delivery-dead"]
+
+
+@pytest.mark.parametrize("error", ["\ud800", "a\x00b", "x" * 4096, ""])
+def test_whatever_was_said_last_a_death_is_told(clock, taker, error):
+    """Otherwise the delivery would never be settled, and its attempt be made for ever."""
+    ops = alarm_at("ops", Alarm(), events=("delivery-dead",))
+    announcer = Announcer(Destinations([make_destination("ehr", taker), ops]), clock=clock)
+    outcome = Outcome(result=Result.PERMANENT, error=error)
+
+    assert announcer.deaths([replace(dead(sample()), outcome=outcome)])

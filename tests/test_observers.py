@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from serving import delivery, install_plugin, sample, served, until
 from glycanbridge import hookimpl, observers
 from glycanbridge.delivery import Claim, Ended, Outcome, Result, Settlement, State
 from glycanbridge.destinations import Destination
+from glycanbridge.hosts import CLOSE_S
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.plugins import Plugin
 from glycanbridge.settings import DestinationSettings, RetrySettings
@@ -231,3 +233,78 @@ def test_an_observer_that_hangs_is_left_behind_at_the_stop(observe, monkeypatch,
     listener.may.set()
 
     assert "not told to an observer: 1" in caplog.text
+
+
+def test_several_observers_that_hang_do_not_add_up_at_the_stop(serving):
+    """Whoever stops the bridge waits for a moment, and then kills it."""
+    install_plugin(serving.packages, "counter", COUNTER)
+    hanging = {
+        f"counter{number}": {"plugin": "counter", "settings": {"file": f"{number}.txt", "mode": "hang"}}
+        for number in range(4)
+    }
+    serving.configure({"ehr": {"plugin": "recorder", "settings": {"file": "taken.txt"}}, **hanging})
+    with served(serving):
+        serving.post(sample())
+        until(lambda: all((serving.folder / f"{number}.txt").exists() for number in range(4)))
+        began = time.monotonic()
+        assert serving.stop() == 0
+        took_s = time.monotonic() - began
+    assert "does not start" not in serving.log.read_text()
+    assert took_s < 3 * (observers.LAST_WORDS_S + CLOSE_S)
+
+
+class Closing:
+    """Writes down what it is asked, in turn."""
+
+    def __init__(self) -> None:
+        self.said = []
+        self.may = threading.Event()
+
+    @hookimpl
+    def on_delivery_settled(self, event):
+        self.said.append(f"began {event.data.delivery_id}")
+        self.may.wait(30)
+
+    @hookimpl
+    def close(self):
+        self.said.append("closed")
+        self.may.set()
+
+
+def test_an_instance_that_was_closed_is_not_called_again(observe, monkeypatch):
+    """With `isolation: thread` its thread goes on for as long as the bridge takes to stop."""
+    monkeypatch.setattr(observers, "LAST_WORDS_S", 0.1)
+    plugin = Closing()
+    observing = observe(listening(plugin, timeout_s=3))
+    for number in range(5):
+        observing.tell(ended(number))
+    until(lambda: plugin.said)
+    observing.stop()
+    observing._observers[0]._thread.join(10)
+
+    assert plugin.said.index("closed") == len(plugin.said) - 1
+
+
+def test_what_waits_holds_no_bodies(observe):
+    """10,000 of the largest would be 10 GB, for one observer that hangs."""
+    listener = Listener()
+    listener.may.clear()
+    observing = observe(listening(listener))
+    for number in range(10):
+        claim = Claim(delivery=delivery(sample(x="x" * 1_000_000), event_id=f"e{number}"), row=number, step=1)
+        outcome, settlement = Outcome(result=Result.DELIVERED), Settlement(state=State.DELIVERED)
+        observing.tell(Ended(claim=claim, outcome=outcome, settlement=settlement, took_ms=1))
+    held = sum(len(each.body) for each in observing._observers[0]._waiting)
+    listener.may.set()
+
+    assert held < 10_000
+
+
+def test_an_attempt_that_cannot_be_told_of_is_none_the_worse(observe, caplog, monkeypatch):
+    """Whoever is told must spoil no delivery, whatever stands in it."""
+    monkeypatch.setattr(observers, "settled", lambda *_, **__: 1 / 0)
+    listener = Listener()
+    observing = observe(listening(listener))
+    observing.tell(ended())
+
+    assert "an attempt cannot be told of: ZeroDivisionError at" in caplog.text

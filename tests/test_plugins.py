@@ -249,7 +249,7 @@ def test_a_file_is_a_plugin_that_is_named_like_it(rules):
     ("code", "error"),
     [
         ("", "expected one class with a hook such as on_report_ready, found none"),
-        (RULES.replace("on_report_ready", "something"), "found none"),
+        (RULES.replace("on_report_ready", "something"), "something is not a hook; known: check, close, "),
         (RULES + "\n\nclass More(Rules): ...", "found several classes with a hook (Rules, More)"),
         (RULES.replace("    @hookimpl\n", ""), "on_report_ready looks like a hook; mark it with @hookimpl"),
         ("class :", "cannot be imported: SyntaxError: invalid syntax (rules.py, line 1)"),

@@ -32,7 +32,7 @@ from glycanbridge.destinations import open_destinations
 from glycanbridge.errors import DeadLetterError, ParseError
 from glycanbridge.journal import Filter, Journal, Replay
 from glycanbridge.journals.opening import open_by_hand
-from glycanbridge.replays import chosen_deliveries, chosen_events, discard_letter, replay_letter, replay_of
+from glycanbridge.replays import chosen_deliveries, chosen_events, discard_letter, replay_letter, replay_of, takers
 from glycanbridge.settings import read_settings
 
 
@@ -58,8 +58,7 @@ def replay_events(
             chosen = chosen_events(which, names, questions=journal, destinations=destinations)
         else:
             event = find_event(journal, one)
-            takers = [name for name in names if destinations[name].takes(event.type, event.practice_id)]
-            chosen = [replay_of(event, name, destinations) for name in takers]
+            chosen = [replay_of(event, name, destinations) for name in takers(event, names, destinations)]
         events, to = len({each.event_id for each in chosen}), sorted({each.destination for each in chosen})
         told = f"deliveries of {events} events to {', '.join(to) or 'nobody'}"
         make_again(journal, chosen, told, yes=yes or one is not None, per_s=per_s)

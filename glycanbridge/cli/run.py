@@ -55,9 +55,13 @@ def _attempts(name: str, config: Path) -> Iterator[Attempts]:
 
 def _commands(name: str, attempts: Attempts) -> list[Command]:
     try:
-        return list(attempts.commands())
+        commands = list(attempts.commands())
     except BaseException as error:
         raise click.ClickException(f"{name}: its plugin's commands() failed: {told_to_people(error)}") from error
+    for each in commands:
+        if not (isinstance(getattr(each, "name", None), str) and callable(getattr(each, "main", None))):
+            raise click.ClickException(f"{name}: its plugin's commands() holds a {type(each).__name__}, no command")
+    return commands
 
 
 def _run(chosen: Command, arguments: Sequence[str], name: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from glycanbridge.announcements import Announcer, settled
+from glycanbridge.announcements import Announcer, settled, told_to
 from glycanbridge.bridge import Accepted, Bridge
 from glycanbridge.bridge_events import parse_kept
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
@@ -165,10 +165,11 @@ class HandBridge:
         )
 
     def _tell(self, ended: Ended) -> None:
+        told = settled(ended, now=self.clock())
+        practice_id = parse_kept(told.body).practice_id or None
         for lane in self._lanes:
-            told = settled(ended, told_to=lane.destination.name, now=self.clock())
-            if lane.destination.takes(DELIVERY_SETTLED, parse_kept(told.body).practice_id):
-                self._hosts[lane.destination.name].observe(told)
+            if lane.destination.takes(DELIVERY_SETTLED, practice_id):
+                self._hosts[lane.destination.name].observe(told_to(told, lane.destination.name))
 
     def _made(self) -> int:
         return sum(host.made for host in self._hosts.values())
