@@ -14,9 +14,9 @@ from serving import sample
 from snippets import PAGES, scenes, snippets
 
 import glycanbridge
-from glycanbridge import Age, Delivery, observers, rehearsal
+from glycanbridge import Age, Delivery, DestinationError, NotYetError, Personal, observers, rehearsal
 from glycanbridge.attempt import LONGEST_TEXT, Attempts
-from glycanbridge.bridge_events import DeadDelivery, SettledDelivery
+from glycanbridge.bridge_events import DeadDelivery, SettledDelivery, parse_kept
 from glycanbridge.delivery import LONGEST_RETRY_AFTER_S, Outcome, Result
 from glycanbridge.destinations import open_destinations
 from glycanbridge.dispatcher import START_AGAIN_S
@@ -248,6 +248,10 @@ def test_a_hooks_example_does_what_it_says(read, hook):
 RETRY, CIRCUIT, DEFAULTS = RetrySettings(), CircuitSettings(), DestinationSettings(plugin="x")
 NUMBERS = [
     ("hooks.md", f"(up to {LONGEST_TEXT} characters)"),
+    (
+        "hooks.md",
+        f"at most {len('e' * 128 + ':' + 'd' * 64 + ':' + ':' + 'n' * 64)} characters, and the attempt's digits",
+    ),
     ("hooks.md", f"At most {len('e' * 128 + ':' + 'd' * 64)} characters"),
     ("hooks.md", f"takes longer than {observers.LAST_WORDS_S:g} s, when {observers.MOST_WAITING:,} wait"),
     ("hooks.md", f"It has {CLOSE_S:g} s"),
@@ -257,6 +261,9 @@ NUMBERS = [
     ("errors.md", f"After `circuit.failures` ({CIRCUIT.failures})"),
     ("errors.md", f"after {CIRCUIT.first_wait_s:g} s, 60 s and so on up to {CIRCUIT.longest_wait_s / 60:g} minutes"),
     ("errors.md", {3600.0: "An hour is the\nmost that is followed"}[LONGEST_RETRY_AFTER_S]),
+    ("errors.md", f"`NotYetError` asks for {NotYetError('').retry_after_s:g} s"),
+    ("errors.md", f"`DestinationError` for {DestinationError('').retry_after_s:g} s"),
+    ("errors.md", {9: "has nine attempts"}[len(RETRY.schedule_s) + 1]),
     ("errors.md", f"again every {START_AGAIN_S:g} s, and what is owed waits"),
     ("where-it-runs.md", f"again every {START_AGAIN_S:g} s"),
     ("where-it-runs.md", {8: "after eight the destination is paused"}[MOST_LEFT_BEHIND]),
@@ -296,6 +303,46 @@ def test_the_settings_example_delivers_and_its_descriptions_are_in_the_schema(re
     letter = (reader.folder / "var" / "letters" / "e1.txt").read_text()
     assert "kit_code: …1234" in letter
     assert "patient" not in letter
+    reader.type()
+
+
+def test_what_may_be_told_of_each_event_is_in_the_table():
+    """Field by field at each level, as the code has it: whoever chooses a level signs for it."""
+    page = (PAGES / "settings.md").read_text(encoding="utf-8")
+    (rows,) = re.findall(r"^\| event \| `none` .*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    shown = {}
+    for line in rows.splitlines():
+        head, *cells = line.strip("|").split("|")
+        none, ids, full = (re.findall(r"`(\w+)`", cell) for cell in cells)
+        shown[head.strip()] = [set(none), {*none, *ids}, {*none, *ids, *full}]
+    told = {}
+    for event_type in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES):
+        levels = [each.told(parse_kept(sample(event_type))) for each in Personal]
+        told[f"`{event_type}`"] = [set(each) for each in levels]
+        if "sets" in levels[0]:
+            told["each of its `sets`"] = [set(each["sets"][0]) for each in levels]
+
+    assert shown == told
+    assert "`kit_code` as `…1234`" in rows
+    assert not {"reason", "error", "receipt"} & set().union(*(none for none, *_ in shown.values()))
+
+
+def test_a_secret_that_was_changed_is_read_at_the_next_start(read):
+    """As the page says: what the bridge has read at its start is what a plugin gets, however often it is made."""
+    reader = read("settings.md", "The JSON Schema")
+    reader.until("yaml")
+    config = reader.serving.config
+    config.write_text(config.read_text().replace("${env:PRINTER_KEY:-1234}", "${file:printer-key}"))
+    (reader.folder / "printer-key").write_text("old")
+    destinations, problems = open_destinations(*read_settings(config))
+    (reader.folder / "printer-key").write_text("new")
+
+    def key_of(destination):
+        return destination.attempts().instance.settings.key.get_secret_value()
+
+    assert problems == []
+    assert key_of(destinations["letters"]) == "old"
+    assert key_of(open_destinations(*read_settings(config))[0]["letters"]) == "new"
     reader.type()
 
 
