@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from serving import sample
 from snippets import PAGES, scenes, snippets
+from test_observers import ended, listening
 
 import glycanbridge
 from glycanbridge import Age, Delivery, DestinationError, NotYetError, Personal, observers, rehearsal
@@ -24,6 +25,7 @@ from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.events import AssignmentStatus, KitSet, OrderStatus, ReceivedKit, Report
 from glycanbridge.hookspecs import CONTRACT, UNSAID, Hooks
 from glycanbridge.hosts import CLOSE_S
+from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S
 from glycanbridge.hosts.process import START_S
 from glycanbridge.hosts.thread import MOST_LEFT_BEHIND
@@ -36,6 +38,7 @@ from glycanbridge.settings import (
     RetrySettings,
     read_settings,
 )
+from glycanbridge.testing import HandBridge
 
 HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
 DATA = {
@@ -287,6 +290,51 @@ def test_an_id_is_no_longer_than_is_told():
     assert event_id(json.dumps({"id": "e" * 129, "type": "t", "data": {}}).encode()).id != "e" * 129
     assert re.fullmatch(DESTINATION_NAME, "d" * 64)
     assert not re.fullmatch(DESTINATION_NAME, "d" * 65)
+
+
+class Settled:
+    """Keeps the delivery that it is told with."""
+
+    def __init__(self):
+        self.told = []
+
+    @glycanbridge.hookimpl
+    def on_report_ready(self, event, delivery):
+        return None
+
+    @glycanbridge.hookimpl
+    def on_delivery_settled(self, event, delivery):
+        self.told.append((event.data, delivery))
+
+
+def test_what_a_settled_delivery_is_told_with_is_as_the_page_says(tmp_path):
+    """Its id is no delivery's that `deliveries show` would find, and somebody makes a column for it."""
+    with HandBridge(Settled, folder=tmp_path) as bridge:
+        bridge.receive("report-ready")
+        bridge.run()
+        row, ((data, delivery),) = bridge.delivery(), bridge.plugin().told
+
+    assert delivery.id == f"{row.event_id}:settled:1:settled"
+    assert (delivery.event_id, data.event_id) == (row.event_id, row.event_id)
+    assert (delivery.destination, delivery.attempt) == ("settled", 1)
+
+
+def test_a_number_from_a_hook_for_settled_deliveries_is_a_line_in_the_log(caplog):
+    """What it returns is thrown away, and yet a mistake is told."""
+
+    class Counting:
+        @glycanbridge.hookimpl
+        def on_delivery_settled(self):
+            return 7
+
+    forks = Forks()
+    told = observers.open_observers([listening(Counting())], forks=forks)
+    told.start()
+    told.tell(ended())
+    told.stop()
+    forks.close()
+
+    assert "not observed: the hook returned int, neither a text nor None" in caplog.text
 
 
 # settings.md, where-it-runs.md, changes.md
