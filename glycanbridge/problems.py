@@ -87,7 +87,8 @@ def _problem(model: type[BaseModel], error: ErrorDetails, source: BridgeYaml, lo
     named = here[2:] if here[:1] == ("destinations",) else here  # a destination's name, `users`, hides nothing
     secret = _SECRET.search(".".join(map(str, named))) or _is_write_only(_schema_at(model, within))
     if secret or source.came_from_reference(here):
-        quotes = ": put it in quotes" if _lacks_quotes(error) else ""
+        helps = _lacks_quotes(error) and here != ("journal",)  # a number is none, with quotes either
+        quotes = ": put it in quotes" if helps else ""
         return source.problem(here, f"{_expected(error)}{quotes}", at_key=at_key)
     if isinstance(error["input"], dict) and (kind in {"value_error", "assertion_error"} or not within):
         return source.problem(here, _expected(error))  # about a whole model: that it is a mapping is no news
