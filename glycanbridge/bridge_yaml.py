@@ -26,6 +26,8 @@ _TEXT_TAGS = {_TAG + "str", _TAG + "timestamp"}  # a date stays the text that wa
 _SCALAR_TAGS = {_TAG + name for name in ("int", "float", "bool", "null")}
 _REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<inside>[^}]*)\}|(?P<open>\{))")
 _INSIDE = re.compile(r"(?P<kind>env|file|credential):(?P<name>.*?)(?::-(?P<default>.*))?", re.DOTALL)
+_MADE_BY_INIT = "var/webhook-secret"
+"""The only file of a reference's that `glycanbridge init` writes."""
 
 
 class BridgeYaml:
@@ -166,7 +168,10 @@ class BridgeYaml:
         if kind == "env":
             return f"the environment variable {name} is not set"
         if kind == "file":
-            return f"the file {self.folder / name} cannot be read (`glycanbridge init` writes what is missing)"
+            what_to_do = "write the secret into it, readable for the bridge's user alone"
+            if self.folder / name == self.folder / _MADE_BY_INIT:
+                what_to_do = "`glycanbridge init` writes it if it is missing"
+            return f"the file {self.folder / name} cannot be read ({what_to_do})"
         return f"there is no systemd credential {name} (CREDENTIALS_DIRECTORY)"
 
     def _file(self, name: str) -> str | None:

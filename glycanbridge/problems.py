@@ -87,16 +87,25 @@ def _problem(model: type[BaseModel], error: ErrorDetails, source: BridgeYaml, lo
     named = here[2:] if here[:1] == ("destinations",) else here  # a destination's name, `users`, hides nothing
     secret = _SECRET.search(".".join(map(str, named))) or _is_write_only(_schema_at(model, within))
     if secret or source.came_from_reference(here):
-        return source.problem(here, _expected(error), at_key=at_key)
+        helps = _lacks_quotes(error) and here != ("journal",)  # a number is none, with quotes either
+        quotes = ": put it in quotes" if helps else ""
+        return source.problem(here, f"{_expected(error)}{quotes}", at_key=at_key)
+    if isinstance(error["input"], dict) and (kind in {"value_error", "assertion_error"} or not within):
+        return source.problem(here, _expected(error))  # about a whole model: that it is a mapping is no news
     got = f"got {_shown(error['input'])}"
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         near = difflib.get_close_matches(str(error["input"]), allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return source.problem(here, f"expected one of {', '.join(map(repr, allowed))}, {got}{hint}")
-    if kind == "string_type" and isinstance(error["input"], int | float):
+    if _lacks_quotes(error):
         got += " without quotes"
     return source.problem(here, f"{_expected(error)}, {got}", at_key=at_key)
+
+
+def _lacks_quotes(error: ErrorDetails) -> bool:
+    """Whether text is wanted, and came without quotes: YAML makes a number or a switch of it."""
+    return error["type"] == "string_type" and isinstance(error["input"], int | float)
 
 
 def _expected(error: ErrorDetails) -> str:

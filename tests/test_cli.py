@@ -157,7 +157,9 @@ def test_check_shows_five_mistakes_in_five_lines_with_exit_78(serving):
     )
     done = serving.run("check")
     listen = "expected host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address"
-    what_to_do = "(`glycanbridge init` writes what is missing) and the reference has no default (:-...)"
+    what_to_do = (
+        "(write the secret into it, readable for the bridge's user alone) and the reference has no default (:-...)"
+    )
 
     assert done.returncode == 78
     assert [line.removeprefix(f"{serving.config}:") for line in done.stdout.splitlines()] == [

@@ -14,12 +14,12 @@ from serving import sample
 from snippets import PAGES
 
 import glycanbridge
-from glycanbridge import Delivery
+from glycanbridge import Delivery, DestinationError, TemporaryError, hookimpl
 from glycanbridge.delivery import Outcome, Result, Scope
 from glycanbridge.destinations import open_destinations
 from glycanbridge.errors import DeliveryError
 from glycanbridge.settings import read_settings
-from glycanbridge.testing import Answer, Fault, HttpPeer
+from glycanbridge.testing import Answer, Fault, HandBridge, HttpPeer
 
 TOKEN = "token-of-the-tests"
 
@@ -69,6 +69,9 @@ def post(read, monkeypatch):
         (Answer(422, '{"error": "unknown template"}'), (Result.PERMANENT, None, None)),
         (Answer(401), (Result.TEMPORARY, Scope.DESTINATION, 300)),
         (Answer(403), (Result.TEMPORARY, Scope.DESTINATION, 300)),
+        (Answer(405), (Result.TEMPORARY, Scope.DESTINATION, 300)),
+        (Answer(423), (Result.TEMPORARY, None, None)),
+        (Answer(507), (Result.TEMPORARY, Scope.DESTINATION, 300)),
         (Answer(404), (Result.TEMPORARY, Scope.DESTINATION, 300)),
         (Answer(410), (Result.TEMPORARY, Scope.DESTINATION, 300)),
         (Answer(404, '{"error": "unknown patient"}'), (Result.TEMPORARY, Scope.DELIVERY, 3600)),
@@ -142,3 +145,63 @@ def test_the_page_has_every_error_there_is():
     assert raised <= set(glycanbridge.__all__)
     assert set(re.findall(r"^\| `(\w+)\(", follows, re.MULTILINE)) == raised
     assert [name for name in raised if f"`{name}" not in when.partition("As a plugin")[0]] == []
+
+
+class Away:
+    """A plugin whose far side is away."""
+
+    error: type[Exception] = TemporaryError
+
+    @hookimpl
+    def on_report_ready(self, event, delivery):
+        raise self.error("nobody is there")
+
+
+class Refused(Away):
+    """One whose far side takes nothing."""
+
+    error = DestinationError
+
+
+def outage(plugin: type, folder, *, owed: int = 1, **destination: object) -> list[str]:
+    """What has become of the deliveries that are owed when an outage of three days is over."""
+    with HandBridge(plugin, folder=folder, **destination) as bridge:
+        for number in range(owed):
+            bridge.receive("report-ready", timestamp=number)
+        for _ in range(3 * 24 * 4):
+            bridge.run()
+            bridge.clock.turn(900)
+        return [str(each.state) for each in bridge.deliveries()]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "owed", "destination", "becomes"),
+    [
+        (Away, 1, {}, "pending"),  # the default: nine attempts, five failures
+        (Away, 1, {"retry": {"schedule_s": [5, 60, 300]}}, "dead"),
+        (Away, 1, {"retry": {"schedule_s": [5, 60, 300, 600]}}, "dead"),  # as many attempts as failures
+        (Away, 1, {"retry": {"schedule_s": [5, 60, 300, 600, 900]}}, "pending"),
+        (Away, 1, {"retry": {"schedule_s": [5, 60, 300]}, "circuit": {"failures": 3}}, "pending"),
+        (Away, 3, {"retry": {"schedule_s": [5, 60, 300]}}, "pending"),
+        (Refused, 1, {"retry": {"schedule_s": []}}, "pending"),
+        (Refused, 1, {"retry": {"schedule_s": [5]}, "circuit": {"failures": 0}}, "pending"),
+    ],
+)
+def test_who_outlives_an_outage_is_told_as_it_is(plugin, owed, destination, becomes, tmp_path):
+    """A lone delivery with a short schedule does not: whoever shortens one must know."""
+    assert set(outage(plugin, tmp_path, owed=owed, **destination)) == {becomes}
+
+
+def test_what_a_plugin_asks_for_is_not_shortened_by_the_settings(tmp_path):
+    """An operator who sets `first_wait_s` low must not knock every few seconds with a wrong password."""
+    with HandBridge(Refused, folder=tmp_path, circuit={"first_wait_s": 5}) as bridge:
+        bridge.receive("report-ready")
+        bridge.run()
+        assert bridge.standing().circuit.probe_at == bridge.clock.ms + 300_000
+
+
+def test_the_page_uses_no_name_that_is_not_public():
+    """What is not in the contract may go with any release."""
+    page = (PAGES / "errors.md").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"`(\w+Error)\b", page)) - {"MemoryError"} <= set(glycanbridge.__all__)

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from serving import sample
 from snippets import PAGES, scenes, snippets
+from test_observers import ended, listening
 
 import glycanbridge
-from glycanbridge import Age, Delivery, observers, rehearsal
+from glycanbridge import Age, Delivery, DestinationError, NotYetError, Personal, observers, rehearsal
 from glycanbridge.attempt import LONGEST_TEXT, Attempts
-from glycanbridge.bridge_events import DeadDelivery, SettledDelivery
+from glycanbridge.bridge_events import DeadDelivery, SettledDelivery, parse_kept
 from glycanbridge.delivery import LONGEST_RETRY_AFTER_S, Outcome, Result
 from glycanbridge.destinations import open_destinations
 from glycanbridge.dispatcher import START_AGAIN_S
@@ -24,6 +25,7 @@ from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.events import AssignmentStatus, KitSet, OrderStatus, ReceivedKit, Report
 from glycanbridge.hookspecs import CONTRACT, UNSAID, Hooks
 from glycanbridge.hosts import CLOSE_S
+from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S
 from glycanbridge.hosts.process import START_S
 from glycanbridge.hosts.thread import MOST_LEFT_BEHIND
@@ -36,6 +38,7 @@ from glycanbridge.settings import (
     RetrySettings,
     read_settings,
 )
+from glycanbridge.testing import HandBridge
 
 HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
 DATA = {
@@ -248,6 +251,10 @@ def test_a_hooks_example_does_what_it_says(read, hook):
 RETRY, CIRCUIT, DEFAULTS = RetrySettings(), CircuitSettings(), DestinationSettings(plugin="x")
 NUMBERS = [
     ("hooks.md", f"(up to {LONGEST_TEXT} characters)"),
+    (
+        "hooks.md",
+        f"at most {len('e' * 128 + ':' + 'd' * 64 + ':' + ':' + 'n' * 64)} characters, and the attempt's digits",
+    ),
     ("hooks.md", f"At most {len('e' * 128 + ':' + 'd' * 64)} characters"),
     ("hooks.md", f"takes longer than {observers.LAST_WORDS_S:g} s, when {observers.MOST_WAITING:,} wait"),
     ("hooks.md", f"It has {CLOSE_S:g} s"),
@@ -257,6 +264,9 @@ NUMBERS = [
     ("errors.md", f"After `circuit.failures` ({CIRCUIT.failures})"),
     ("errors.md", f"after {CIRCUIT.first_wait_s:g} s, 60 s and so on up to {CIRCUIT.longest_wait_s / 60:g} minutes"),
     ("errors.md", {3600.0: "An hour is the\nmost that is followed"}[LONGEST_RETRY_AFTER_S]),
+    ("errors.md", f"`NotYetError` asks for {NotYetError('').retry_after_s:g} s"),
+    ("errors.md", f"`DestinationError` for {DestinationError('').retry_after_s:g} s"),
+    ("errors.md", {9: "has nine attempts"}[len(RETRY.schedule_s) + 1]),
     ("errors.md", f"again every {START_AGAIN_S:g} s, and what is owed waits"),
     ("where-it-runs.md", f"again every {START_AGAIN_S:g} s"),
     ("where-it-runs.md", {8: "after eight the destination is paused"}[MOST_LEFT_BEHIND]),
@@ -282,6 +292,51 @@ def test_an_id_is_no_longer_than_is_told():
     assert not re.fullmatch(DESTINATION_NAME, "d" * 65)
 
 
+class Settled:
+    """Keeps the delivery that it is told with."""
+
+    def __init__(self):
+        self.told = []
+
+    @glycanbridge.hookimpl
+    def on_report_ready(self, event, delivery):
+        return None
+
+    @glycanbridge.hookimpl
+    def on_delivery_settled(self, event, delivery):
+        self.told.append((event.data, delivery))
+
+
+def test_what_a_settled_delivery_is_told_with_is_as_the_page_says(tmp_path):
+    """Its id is no delivery's that `deliveries show` would find, and somebody makes a column for it."""
+    with HandBridge(Settled, folder=tmp_path) as bridge:
+        bridge.receive("report-ready")
+        bridge.run()
+        row, ((data, delivery),) = bridge.delivery(), bridge.plugin().told
+
+    assert delivery.id == f"{row.event_id}:settled:1:settled"
+    assert (delivery.event_id, data.event_id) == (row.event_id, row.event_id)
+    assert (delivery.destination, delivery.attempt) == ("settled", 1)
+
+
+def test_a_number_from_a_hook_for_settled_deliveries_is_a_line_in_the_log(caplog):
+    """What it returns is thrown away, and yet a mistake is told."""
+
+    class Counting:
+        @glycanbridge.hookimpl
+        def on_delivery_settled(self):
+            return 7
+
+    forks = Forks()
+    told = observers.open_observers([listening(Counting())], forks=forks)
+    told.start()
+    told.tell(ended())
+    told.stop()
+    forks.close()
+
+    assert "not observed: the hook returned int, neither a text nor None" in caplog.text
+
+
 # settings.md, where-it-runs.md, changes.md
 
 
@@ -296,6 +351,46 @@ def test_the_settings_example_delivers_and_its_descriptions_are_in_the_schema(re
     letter = (reader.folder / "var" / "letters" / "e1.txt").read_text()
     assert "kit_code: …1234" in letter
     assert "patient" not in letter
+    reader.type()
+
+
+def test_what_may_be_told_of_each_event_is_in_the_table():
+    """Field by field at each level, as the code has it: whoever chooses a level signs for it."""
+    page = (PAGES / "settings.md").read_text(encoding="utf-8")
+    (rows,) = re.findall(r"^\| event \| `none` .*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    shown = {}
+    for line in rows.splitlines():
+        head, *cells = line.strip("|").split("|")
+        none, ids, full = (re.findall(r"`(\w+)`", cell) for cell in cells)
+        shown[head.strip()] = [set(none), {*none, *ids}, {*none, *ids, *full}]
+    told = {}
+    for event_type in (*EVENT_TYPES, *BRIDGE_EVENT_TYPES):
+        levels = [each.told(parse_kept(sample(event_type))) for each in Personal]
+        told[f"`{event_type}`"] = [set(each) for each in levels]
+        if "sets" in levels[0]:
+            told["each of its `sets`"] = [set(each["sets"][0]) for each in levels]
+
+    assert shown == told
+    assert "`kit_code` as `…1234`" in rows
+    assert not {"reason", "error", "receipt"} & set().union(*(none for none, *_ in shown.values()))
+
+
+def test_a_secret_that_was_changed_is_read_at_the_next_start(read):
+    """As the page says: what the bridge has read at its start is what a plugin gets, however often it is made."""
+    reader = read("settings.md", "The JSON Schema")
+    reader.until("yaml")
+    config = reader.serving.config
+    config.write_text(config.read_text().replace("${env:PRINTER_KEY:-1234}", "${file:printer-key}"))
+    (reader.folder / "printer-key").write_text("old")
+    destinations, problems = open_destinations(*read_settings(config))
+    (reader.folder / "printer-key").write_text("new")
+
+    def key_of(destination):
+        return destination.attempts().instance.settings.key.get_secret_value()
+
+    assert problems == []
+    assert key_of(destinations["letters"]) == "old"
+    assert key_of(open_destinations(*read_settings(config))[0]["letters"]) == "new"
     reader.type()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
@@ -320,8 +320,57 @@ def test_a_plugins_settings_are_told_alike(write):
         "5:17: destinations.ops.settings.password: expected text",
         "6:7: destinations.ops.settings.passwort: unknown key; did you mean 'password'?",
         "7:14: destinations.ops.settings.limit: expected an integer",
-        "8:18: destinations.ops.settings.unlisted: expected text",
+        "8:18: destinations.ops.settings.unlisted: expected text: put it in quotes",
     ]
+
+
+class Pair(BaseModel):
+    """Two settings that do not go together."""
+
+    user: str | None = None
+    limit: int | None = None
+
+    @model_validator(mode="after")
+    def _not_both(self):
+        if self.limit and self.user:
+            raise ValueError("expected a user or a limit, not both")
+        return self
+
+
+class Pairs(BaseModel):
+    """A model in a model."""
+
+    inner: Pair
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "message"),
+    [
+        (Pair, "{user: u, limit: 1}", "expected a user or a limit, not both"),
+        (Pairs, "inner: {user: u, limit: 1}", "expected a user or a limit, not both"),
+        (Pair, "limit: {}", "expected an integer, got a mapping"),
+    ],
+)
+def test_a_mistake_of_a_whole_model_does_not_say_that_a_mapping_came(write, model, text, message):
+    """One was wanted: it reads as if that were the mistake."""
+    source = write(text)
+
+    assert [each.message for each in validate(model, source.data, source)[1]] == [message]
+
+
+@pytest.mark.parametrize(
+    ("file", "what_to_do"),
+    [
+        ("var/webhook-secret", "`glycanbridge init` writes it if it is missing"),
+        ("./var/webhook-secret", "`glycanbridge init` writes it if it is missing"),
+        ("var/service-token", "write the secret into it, readable for the bridge's user alone"),
+    ],
+)
+def test_a_secrets_file_that_is_missing_is_told_with_what_to_do(told, file, what_to_do):
+    """`init` writes one of them, and whoever types it for another waits for something that never comes."""
+    (line,) = told(f"receiver: {{secrets: ['${{file:{file}}}']}}\n")
+
+    assert line.endswith(f"cannot be read ({what_to_do}) and the reference has no default (:-...)")
 
 
 def test_relative_paths_are_taken_from_the_files_folder(write):

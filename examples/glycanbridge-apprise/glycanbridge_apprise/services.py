@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +33,12 @@ class Said:
     took: bool
     status: int | None = None
     """The HTTP status, if Apprise has told one."""
+    unsent: bool = False
+    """It was sent nothing: its answer to an earlier message has not come to an end yet."""
 
     def __str__(self) -> str:
+        if self.unsent:
+            return f"{self.where} is still answering an earlier message, and was sent nothing"
         if self.status is None:
             return f"{self.where} has not confirmed it, and may have it"
         return f"{self.where} answered {self.status}"
@@ -46,12 +51,14 @@ class Service:
         """`number` is its place in the settings; `timeout_s` bounds each message, 0: nothing does."""
         asset = apprise.AppriseAsset(
             storage_mode=apprise.PersistentStoreMode.MEMORY,  # Apprise writes nothing anywhere
-            service_timeout=timeout_s,
+            service_timeout=0,  # Apprise's own leaves a thread that keeps the process from ending: see `send`
             allow_templates=False,
         )
         asset.app_id, asset.app_desc, asset.app_url = "GlycanBridge", "GlycanBridge", ""
         asset.http_redirects = False
         self.url = url.get_secret_value()
+        self._timeout_s = timeout_s or None
+        self._left: list[threading.Thread] = []
         self._service = _opened(self.url, asset)
         self.name = f"{self._service.service_name} (urls.{number})"
 
@@ -63,22 +70,49 @@ class Service:
         return bool((service.secure or only_secure) and service.verify_certificate)
 
     def send(self, title: str, body: str, kind: apprise.NotifyType = apprise.NotifyType.INFO) -> Said:
-        """Send one message."""
+        """Send one message, within `timeout_s`.
+
+        A service that answers a byte now and then defeats the timeouts of a socket, and nothing can end a thread that
+        reads it. So it is left behind, a daemon that keeps no process from ending. While it is there the service is
+        sent nothing more: there is never more than one for each of the plugin's callers, however long the bridge runs.
+        """
+        self._left = [each for each in self._left if each.is_alive()]
+        if self._left:
+            return Said(self.name, took=False, unsent=True)
+        ended: list[Said | Exception] = []
+        sending = threading.Thread(
+            target=self._send_into, args=(ended, title, body, kind), name=f"apprise {self.name}", daemon=True
+        )
+        sending.start()
+        sending.join(self._timeout_s)
+        if not ended:
+            self._left.append(sending)
+            return Said(self.name, took=False)
+        if isinstance(ended[0], Exception):
+            raise ended[0]
+        return ended[0]
+
+    def _send_into(self, ended: list[Said | Exception], title: str, body: str, kind: apprise.NotifyType) -> None:
+        try:
+            ended.append(self._send(title, body, kind))
+        except Exception as error:  # the thread would print it, and there may be an address in it
+            ended.append(error)
+
+    def _send(self, title: str, body: str, kind: apprise.NotifyType) -> Said:
         one = apprise.Apprise(asset=self._service.asset)
         one.add(self._service)
         result = one.notify(body=body, title=title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT)
         last = [each.attempts[-1] for each in result if each.attempts]
         took = bool(last) and all(map(bool, last))  # not the result itself: with `optional` it is always good
         found = [int(each[1]) for line in result.logs() if (each := _STATUS.search(line.message))]
-        timed_out = result.status == apprise.AppriseResultStatus.TIMEOUT
-        return Said(self.name, took, None if timed_out or not found else found[-1])
+        return Said(self.name, took, found[-1] if found else None)
 
 
 def told_of(refusals: Sequence[Said], *, alone: bool) -> TemporaryError | DestinationError:
     """The error that says what is wrong. `alone`: nobody else has the message either."""
     told = "; ".join(map(str, refusals))
     statuses = [each.status for each in refusals]
-    if None in statuses:
+    if any(each.status is None and not each.unsent for each in refusals):
         return TemporaryError(told, unknown=True)
     if alone and 429 in statuses:
         return DestinationError(f"{told}: it asks to be left alone for a while", retry_after_s=60)

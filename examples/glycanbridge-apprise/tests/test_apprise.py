@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import ssl
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,11 +229,46 @@ def test_without_an_answer_nobody_knows(make: MakePlugin, service: HttpPeer, fau
     assert outcome.text == "JSON (urls.0) has not confirmed it, and may have it"
 
 
-def test_a_service_that_drips_is_bounded(make: MakePlugin, service: HttpPeer) -> None:
-    """By Apprise's service_timeout: a socket's timeout begins anew with each byte."""
+def test_a_dripping_service_leaves_one_thread_at_the_most(make: MakePlugin, service: HttpPeer) -> None:
+    """A socket's timeout begins anew with each byte; one thread more with each attempt would fill memory in weeks."""
     service.answer(Fault.DRIP)
+    plugin, before = make(timeout_s=1), threading.active_count()
 
-    assert deliver(make(timeout_s=1), "report-ready").unknown
+    outcomes = [deliver(plugin, "report-ready") for _ in range(3)]
+
+    assert [each.unknown for each in outcomes] == [True, False, False]
+    assert outcomes[2].text == "JSON (urls.0) is still answering an earlier message, and was sent nothing"
+    assert (outcomes[2].error, outcomes[2].retry_after_s, len(service.requests)) == (TemporaryError, 0, 1)
+    assert threading.active_count() <= before + 2  # the other one is the peer's
+
+
+def test_a_service_that_has_dripped_is_sent_to_again_when_it_is_well(make: MakePlugin) -> None:
+    """By the same instance: nobody needs to start the bridge anew."""
+    with HttpPeer(Fault.DRIP) as peer:
+        plugin, port = make(urls=[url_of(peer)], timeout_s=1), peer.port
+        assert deliver(plugin, "report-ready").unknown
+    with HttpPeer(port=port) as peer:
+        for thread in [each for each in threading.enumerate() if each.name.startswith("apprise ")]:
+            thread.join(10)
+        assert deliver(plugin, "report-ready").delivered
+
+
+def test_a_process_ends_though_a_service_drips(service: HttpPeer, tmp_path: Path) -> None:
+    """Else `destinations run NAME try` never comes back, and a bridge with `isolation: thread` never stops."""
+    service.answer(Fault.DRIP)
+    program = """
+import sys
+from pathlib import Path
+from glycanbridge_apprise import Apprise
+from glycanbridge.testing import deliver, make_plugin
+plugin = make_plugin(Apprise, {"urls": [sys.argv[1]], "timeout_s": 1}, folder=Path(sys.argv[2]))
+assert deliver(plugin, "report-ready").unknown
+plugin.close()
+"""
+
+    done = subprocess.run([sys.executable, "-c", program, url_of(service), tmp_path], timeout=30, check=False)
+
+    assert done.returncode == 0
 
 
 def test_an_optional_service_that_fails_is_not_delivered(make: MakePlugin, service: HttpPeer) -> None:
