@@ -156,6 +156,7 @@ def _as_test(plan: Plan, name: str, check: Check) -> Callable[[Any, Path, Captur
         Case.run(check, plan, tmp_path, capfd)
 
     test.__name__ = test.__qualname__ = f"test_{name}"
+    vars(test)["contract_of"] = f"{plan.plugin.__module__}:{plan.plugin.__qualname__}"  # for `plugins check`
     test.__doc__ = (check.func if isinstance(check, partial) else check).__doc__
     return test
 
