@@ -158,6 +158,15 @@ def test_what_was_written_is_told_and_what_comes_next(serving):
     assert done.stderr == ""
 
 
+def test_the_commands_can_be_typed_where_a_folder_has_a_space_in_its_name(serving):
+    """Else pytest is asked for two folders that are not there."""
+    done = serving.run("plugins", "new", "my-lab", "--dir", "my plugins")
+
+    *_, install, test, _check = done.stdout.splitlines()
+    assert shlex.split(install)[2:] == ["-e", "./my plugins/glycanbridge-my-lab[test]"]
+    assert shlex.split(test) == ["python", "-m", "pytest", "my plugins/glycanbridge-my-lab"]
+
+
 def test_nothing_is_overwritten_and_a_name_that_is_taken_is_said(serving):
     """The second run changes nothing; two plugins of one name would both be useless."""
     first = serving.run("plugins", "new", "slack")

@@ -14,13 +14,13 @@ import pytest
 import trustme
 
 import glycanbridge
-from glycanbridge import DestinationError
+from glycanbridge import DestinationError, TemporaryError
 from glycanbridge.errors import PluginError
 from glycanbridge.new_plugin import FILES, LONGEST_NAME, NewPlugin
-from glycanbridge.testing import HttpPeer, deliver
+from glycanbridge.testing import Answer, Fault, HttpPeer, deliver
 
 LONGEST = "a" * 20 + "-" + "b" * (LONGEST_NAME - 21)
-NAMES = ["a", "my-2nd-lab", "event", LONGEST]
+NAMES = ["a", "i", "o", "l", "my-2nd-lab", "event", "make-plugin", LONGEST]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,11 @@ NAMES = ["a", "my-2nd-lab", "event", LONGEST]
         ("my-2nd-lab", "glycanbridge_my_2nd_lab", "My2ndLab"),
         ("event", "glycanbridge_event", "EventPlugin"),
         ("warning", "glycanbridge_warning", "WarningPlugin"),
+        ("make-plugin", "glycanbridge_make_plugin", "MakePluginPlugin"),
+        ("make-bridge", "glycanbridge_make_bridge", "MakeBridgePlugin"),
+        ("i", "glycanbridge_i", "IPlugin"),
+        ("l", "glycanbridge_l", "LPlugin"),
+        ("o", "glycanbridge_o", "OPlugin"),
     ],
 )
 def test_one_name_makes_all_the_others(name, module, class_name):
@@ -128,6 +133,18 @@ def test_a_certificate_that_is_not_trusted_stops_the_destination(lab, glycanbrid
         DestinationError, f"the certificate of 127.0.0.1:{peer.port} is not trusted",
     )  # fmt: skip
     assert peer.requests == []
+
+
+def test_an_answer_that_drips_is_given_up_as_unknown(lab, glycanbridge_plugin):
+    """A timeout for each read would never end it, and the whole lane would stand still behind it."""
+    with HttpPeer(Fault.DRIP) as peer:
+        plugin = glycanbridge_plugin(lab, {"url": peer.url, "token": "a-token-of-the-tests", "timeout_s": 0.3})
+        dripped = deliver(plugin)
+        peer.answer(Answer(200, "x" * 100_000))
+        whole = deliver(plugin)
+
+    assert (dripped.error, dripped.unknown) == (TemporaryError, True)
+    assert whole.delivered
 
 
 def test_the_code_imports_only_public_names():

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 import glycanbridge.testing
 from glycanbridge import (
@@ -408,6 +408,32 @@ def test_a_receipt_can_be_read_in_a_line(tmp_path):
     assert deliver(plugin, sample_body("report-ready")).delivered
     assert deliver(plugin, sample_delivery("report-ready", attempt=7)).receipt == "attempt 7"
     assert deliver(plugin, "order-status-changed").text == "the plugin has no on_order_status_changed"
+
+
+class ChoosySettings(BaseModel, extra="forbid"):
+    """What is wanted must be an event that the destination gets."""
+
+    wanted: str
+
+    @field_validator("wanted")
+    @classmethod
+    def _comes(cls, value, info):
+        if value not in info.context["events"]:
+            raise ValueError(f"expected one of {', '.join(info.context['events'])}")
+        return value
+
+
+class Choosy(Notebook):
+    """A notebook for one kind of event."""
+
+    Settings = ChoosySettings
+
+
+def test_settings_are_checked_with_the_events_that_the_destination_gets(tmp_path):
+    """As in a bridge: what `check` refuses there, a test must see here."""
+    assert plugin_settings(Choosy, {"wanted": "report-ready"}, folder=tmp_path).wanted == "report-ready"
+    with pytest.raises(SettingsError, match=r"settings\.wanted: expected one of kit-received"):
+        plugin_settings(Choosy, {"wanted": "report-ready"}, folder=tmp_path, events=["kit-received"])
 
 
 def test_a_mistake_in_a_plugin_is_not_swallowed(tmp_path):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import logging
 import smtplib
 import sys
 import threading
+import urllib.request
 import uuid
+import warnings
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Secret, SecretStr, model_validator
 
 from glycanbridge import (
     DestinationError,
@@ -154,6 +157,7 @@ BREAKS = {
     for each in TROUBLES
     if each.startswith(("it_resets", "it_closes", "it_hangs"))
 }
+REDIRECTED = {f"a_redirect_of_{status}_is_not_followed" for status in (302, 307, 308)}
 PLAIN = {
     "the_bridge_can_use_it",
     "its_settings_have_a_json_schema",
@@ -178,7 +182,7 @@ def test_a_good_plugin_passes_all_of_it(tmp_path, capfd):
     suite = contract_suite(Poster, settings, peer=HttpPeer)
 
     names = {each.removeprefix("test_") for each in vars(suite) if each.startswith("test_")}
-    assert names == PLAIN | HOOKS | WITH_PEER | LEAKS | MEANT | BREAKS
+    assert names == PLAIN | HOOKS | WITH_PEER | LEAKS | MEANT | BREAKS | REDIRECTED
     assert failed(suite, tmp_path, capfd) == {}
 
 
@@ -464,6 +468,56 @@ class ClosesOnce(Poster):
         del self.settings
 
 
+class LogsItsBasicHeader(Poster):
+    """With the token as the password, so that its base64 begins anywhere."""
+
+    def post(self, event, delivery):
+        for user in ("", "a", "ab"):
+            proof = base64.b64encode(f"{user}:{self.settings.token.get_secret_value()}!".encode()).decode()
+            logging.getLogger("poster.wire").debug("Authorization: Basic %s", proof)
+        return super().post(event, delivery)
+
+
+class WarnsOfItsToken(Poster):
+    """By `warnings`, which a bridge prints to stderr."""
+
+    def post(self, event, delivery):
+        warnings.warn(f"not encrypted: {self.settings.token.get_secret_value()}", stacklevel=1)
+        return super().post(event, delivery)
+
+
+class LogsAnotherKindOfSecret(Poster):
+    """Pydantic has another kind, for whatever is no text."""
+
+    class Settings(PosterSettings):
+        """With that kind."""
+
+        token: Secret[str]
+        """Shows who posts."""
+
+    def post(self, event, delivery):
+        logging.getLogger("poster.wire").info("as %s", self.settings.token.get_secret_value())
+        return super().post(event, delivery)
+
+
+class FollowsRedirects(Poster):
+    """As urllib and requests do by default: token and event go wherever an answer says."""
+
+    def ask(self, method, body, headers):
+        answer = super().ask(method, body, headers)
+        if answer.status in (302, 307, 308):
+            proof = {"Authorization": f"Bearer {self.settings.token.get_secret_value()}"}
+            urllib.request.urlopen(urllib.request.Request(answer.headers["Location"], body, proof)).close()
+        return answer
+
+
+class TakesRedirects(Poster):
+    """For a yes."""
+
+    def judge(self, status, retry_after, content):
+        super().judge(200 if 300 <= status < 400 else status, retry_after, content)
+
+
 class Misspelt(Poster):
     """A hook that there is not."""
 
@@ -501,7 +555,11 @@ FAULTY = [
     (NeverGivesUp, {each for each in MEANT if each.endswith(("is_a_PermanentError", "is_a_DestinationError"))}),
     (GivesUpAtOnce, {each for each in MEANT if not each.endswith("is_a_PermanentError")}),
     (DoesNotWait, {"an_answer_of_429_is_a_DestinationError_or_TemporaryError"}),
-    (TakesAnyAnswer, MEANT | ANSWERED),
+    (TakesAnyAnswer, MEANT | ANSWERED | REDIRECTED),
+    (FollowsRedirects, REDIRECTED),
+    (TakesRedirects, REDIRECTED),
+    (LogsItsBasicHeader, EVERY_LEAK),
+    (LogsAnotherKindOfSecret, EVERY_LEAK),
     (GivesUpWhatBroke, BREAKS | {"a_far_side_that_is_not_there_is_no_reason_to_give_up"}),
     (GivesUpWhenAlone, {"a_far_side_that_is_not_there_is_no_reason_to_give_up"}),
     (OneAtATime, {AT_ONCE}),
@@ -542,6 +600,108 @@ def test_a_plugin_that_waits_for_ever_is_found_and_holds_nothing_up(tmp_path, ca
     assert set(told.values()) == {
         "it took longer than 0.5 s: give the plugin a timeout of its own, a short one in this test"
     }
+
+
+class WaitsForAnotherThread(Poster):
+    """As a lock that is taken twice: two at once wait for each other for ever."""
+
+    inside = 0
+    over = threading.Event()
+
+    def post(self, event, delivery):
+        type(self).inside += 1
+        try:
+            if self.inside > 1:
+                self.over.wait()
+            return super().post(event, delivery)
+        finally:
+            type(self).inside -= 1
+
+
+class WaitsForARepeat(Poster):
+    """It takes the first attempt, and hangs in the second."""
+
+    over = threading.Event()
+
+    def post(self, event, delivery):
+        if delivery.attempt > 1:
+            self.over.wait()
+        return super().post(event, delivery)
+
+
+class ChecksForEver(Poster):
+    """Without a timeout."""
+
+    over = threading.Event()
+
+    @hookimpl
+    def check(self):
+        self.over.wait()
+
+
+class TellsForEver(Poster):
+    """As one that asks somebody."""
+
+    over = threading.Event()
+
+    @hookimpl
+    def tells(self):
+        self.over.wait()
+
+
+class ClosesForEver(Poster):
+    """As one that waits for a thread of its own."""
+
+    over = threading.Event()
+
+    @hookimpl
+    def close(self):
+        self.over.wait()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "test"),
+    [
+        (WaitsForAnotherThread, AT_ONCE),
+        (WaitsForARepeat, TWICE),
+        (WaitsForARepeat, KNOWN),
+        (ChecksForEver, "check_sends_nothing"),
+        (ChecksForEver, "check_says_so_when_nobody_is_there"),
+        (ChecksForEver, "a_redirect_of_302_is_not_followed"),
+        (TellsForEver, "tells_is_one_line_without_secrets"),
+        (ClosesForEver, "closing_twice_is_harmless"),
+        (ClosesForEver, "nothing_leaks_while_a_delivery_succeeds"),
+    ],
+)
+def test_a_plugin_that_hangs_holds_no_test_up_for_ever(plugin, test, tmp_path, capfd):
+    """Wherever it hangs: what looks for deadlocks must not be held by one, and loggers are as they were."""
+    suite, level = contract_suite(plugin, settings, peer=HttpPeer, within_s=0.5), logging.getLogger().level
+    try:
+        with pytest.raises(AssertionError, match=r"it took longer than 0\.5 s"):
+            getattr(suite(), f"test_{test}")(tmp_path, capfd)
+        assert logging.getLogger().level == level
+    finally:
+        plugin.over.set()
+        for each in threading.enumerate():
+            if each is not threading.current_thread() and each.daemon:
+                each.join(1)
+        plugin.over.clear()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_secret_in_a_warning_is_found(tmp_path, capfd):
+    """Whoever runs a bridge reads its stderr, and keeps it."""
+    told = failed(contract_suite(WarnsOfItsToken, settings, peer=HttpPeer), tmp_path, capfd)
+
+    assert set(told) >= EVERY_LEAK
+    assert told["nothing_leaks_while_a_delivery_succeeds"].startswith("settings.token stands in a warning: not enc")
+
+
+def test_a_redirect_may_be_followed_where_the_author_says_so(tmp_path, capfd):
+    """Where everybody can read it."""
+    suite = contract_suite(FollowsRedirects, settings, peer=HttpPeer, statuses=dict.fromkeys((302, 307, 308)))
+
+    assert not [each for each in vars(suite) if "redirect" in each]
 
 
 class OfAnotherTime(Poster):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from glycanbridge.new_plugin import NewPlugin
 from glycanbridge.plugins import installed_plugins
 from glycanbridge.testing.contract import repeats
 from glycanbridge.tiers import RULES, Evidence, Judged, Standing, State, Tier, Verdict, judge, runs
+from glycanbridge.tiers.code import Code, paths_to, wide_errors
 from glycanbridge.tiers.gold import REPEATED
 from glycanbridge.tiers.readme import Readme
 from glycanbridge.tiers.source import check_source
@@ -179,8 +181,8 @@ def test_a_plugin_that_cannot_be_loaded_is_told_why_and_nothing_else_is_claimed_
     standing = lab.judge()
 
     assert "No module named 'not_there'" in told(standing, "loads")
-    assert told(standing, "contract") == "not known: mend first what keeps it from being loaded"
-    assert told(standing, "settings").startswith("not known: ")
+    for rule in ("contract", "settings", "tells", "contract-suite", "check", "idempotency-key", "errors", "py-typed"):
+        assert told(standing, rule) == "not known: mend first what keeps it from being loaded"
     assert standing.tier is None
 
 
@@ -260,8 +262,9 @@ def make_platinum(lab: Installed) -> None:
         "from pathlib import Path\n\n"
         "import glycanbridge_lab\n\n"
         "SAMPLES = Path(__file__).parent / 'samples'\n"
-        "contract_suite = type\n"
-        "TestContract = contract_suite('Suite', (), {'test_it': lambda self: None})\n\n"
+        "from glycanbridge.testing import HttpPeer, contract_suite\n\n"
+        "def settings(peer):\n    return {'url': peer.url, 'token': 'a-token-of-the-tests', 'timeout_s': 1}\n\n"
+        "TestContract = contract_suite(glycanbridge_lab.Lab, settings, peer=HttpPeer)\n\n"
         "def test_it():\n    assert (SAMPLES / 'busy.json').read_text()\n    assert glycanbridge_lab.Lab\n"
     )
 
@@ -276,7 +279,9 @@ def test_a_plugin_that_keeps_every_rule_is_platinum(lab, tmp_path, monkeypatch):
 
     assert not_kept(standing) == set()
     assert (standing.tier, standing.next) == (Tier.PLATINUM, None)
-    assert told(standing, "tests").startswith("met: 2 have passed")
+    assert re.match(r"met: [4-6][0-9] have passed in ", told(standing, "tests"))
+    assert re.fullmatch(r"met: [4-6][0-9] of its tests have passed", told(standing, "contract-suite"))
+    assert told(standing, "idempotency-key") == "met: the contract suite has seen it in what is sent"
     assert sorted(lab.source.rglob("*")) == before
     changed(r"def _protected\(url: HttpUrl\) -> HttpUrl:", "def _protected(url):")(lab)
     broken = lab.look("strict-types")
@@ -412,3 +417,196 @@ def test_what_is_written_by_a_run_is_read_as_utf8_whatever_stands_there(tmp_path
     ran = runs.run(["odd"], tmp_path, within_s=60)
 
     assert (ran.code, ran.last_lines) == (3, "�")
+
+
+def module_of_tests(lab: Installed) -> Path:
+    """The generated plugin's test module."""
+    return lab.source / "tests" / "test_lab.py"
+
+
+SUITE = "TestContract = contract_suite(Lab, settings, peer=HttpPeer)\n"
+QUICK = (
+    "import pytest\nfrom glycanbridge.testing import HttpPeer, contract_suite\nfrom glycanbridge_lab import Lab\n\n"
+    "def settings(peer):\n    return {'url': peer.url, 'token': 'a-token-of-the-tests', 'timeout_s': 1}\n\n"
+    "def test_it():\n    assert Lab\n\n"
+)
+"""A test module that has no suite yet."""
+
+
+def another_file(lab: Installed) -> None:
+    """No test's name to pytest: the suite is never run."""
+    module_of_tests(lab).write_text(QUICK)
+    (lab.source / "tests" / "contract.py").write_text(QUICK + SUITE)
+
+
+def skipped(lab: Installed) -> None:
+    """As a whole."""
+    module_of_tests(lab).write_text(f"{QUICK}{SUITE}TestContract.pytestmark = pytest.mark.skip\n")
+
+
+def of_another_plugin(lab: Installed) -> None:
+    """A package may have two: the suite of the one says nothing of the other."""
+    module_of_tests(lab).write_text(f"{QUICK}class Lab(Lab):\n    pass\n\n{SUITE}")
+
+
+def one_left_out(lab: Installed) -> None:
+    """The one that fails, for example."""
+    module_of_tests(lab).write_text(
+        f"{QUICK}class TestContract(contract_suite(Lab, settings, peer=HttpPeer)):\n"
+        "    test_tells_is_one_line_without_secrets = pytest.mark.skip(\n"
+        "        contract_suite(Lab, settings).test_tells_is_one_line_without_secrets)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (another_file, "none of its tests has passed for Lab"),
+        (skipped, "test_"),
+        (of_another_plugin, "none of its tests has passed for Lab"),
+        (one_left_out, "test_tells_is_one_line_without_secrets has not passed"),
+    ],
+)
+def test_a_suite_counts_only_where_its_tests_have_passed_for_this_plugin(lab, change, why):
+    """What stands in a file and is never run has shown nothing."""
+    change(lab)
+    evidence = lab.evidence()
+    look = {each.name: each.look for each in RULES}
+
+    suite = look["contract-suite"](evidence)
+
+    assert suite.state is State.MISSING
+    assert why in suite.told
+    assert look["tests"](evidence).state is State.MET
+    assert (look["idempotency-key"](evidence).state is State.MET) == (change is one_left_out)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("TestContract = contract_suite(", "TestContract: type = contract_suite("),
+        ("contract_suite", "glycanbridge.testing.contract_suite"),
+        (SUITE, "PROMISES" + SUITE.removeprefix("TestContract") + "\n\nclass TestContract(PROMISES): ...\n"),
+        (SUITE, "PROMISES" + SUITE.removeprefix("TestContract") + "\nTestContract = PROMISES\n"),
+        (SUITE, "from glycanbridge.testing import contract_suite as suite\nTestContract = suite(Lab, settings)\n"),
+    ],
+)
+def test_a_suite_in_another_style_is_seen(lab, old, new):
+    """It is run by pytest all the same."""
+    file = module_of_tests(lab)
+    head, found, tail = file.read_text().partition(SUITE)
+    file.write_text(head + found.replace(old, new) + tail)
+
+    assert lab.look("contract-suite", run=False).state is State.MET
+
+
+def test_that_an_id_is_logged_is_no_idempotency_key(lab):
+    """Whoever reads the log can know a repeat, and the far side cannot."""
+    text = lab.module.read_text().replace("delivery.id", '"1"').replace("delivery.event_id", '"1"')
+    lab.module.write_text(f"{text}\n\ndef _log(one: Delivery) -> None:\n    print(one.id)  # noqa: T201\n")
+    assert lab.look("idempotency-key", run=False).told.startswith("it reads neither delivery.id nor ")
+
+    sys.modules.pop("glycanbridge_lab")
+    lab.module.write_text(f"{text}\n\ndef _key(one: Delivery) -> str:\n    return one.id\n")
+    assert "reads delivery.id" in lab.look("idempotency-key", run=False).told
+
+
+@pytest.mark.parametrize(
+    ("code", "seen"),
+    [
+        ("try:\n    f()\nexcept Exception:\n    g('sent')\n", True),
+        ("try:\n    f()\nexcept (KeyError, Exception):\n    ...\n", True),
+        ("try:\n    f()\nexcept Exception as error:\n    logging.debug(error)\n", True),
+        ("with contextlib.suppress(Exception):\n    f()\n", True),
+        ("from contextlib import suppress as quietly\nwith quietly(BaseException):\n    f()\n", True),
+        ("raise builtins.Exception('no')\n", True),
+        ("try:\n    f()\nexcept Exception as error:\n    raise TemporaryError(1) from error\n", False),
+        ("try:\n    f()\nexcept Exception as error:\n    found.append(error)\n", False),
+        ("try:\n    f()\nexcept KeyError:\n    pass\n", False),
+        ("with suppress(FileNotFoundError):\n    f()\n", False),
+    ],
+)
+def test_what_is_passed_over_in_silence_is_seen(code, seen):
+    """With it, a delivery that has failed is delivered; whoever makes something of the error has said it."""
+    assert bool(wide_errors([Code("it.py", ast.parse(code))])) is seen
+
+
+def test_errors_by_their_full_names_and_by_other_ones_are_seen(lab):
+    """`import glycanbridge` is as good a style as another."""
+    text = lab.module.read_text().replace("    DestinationError,\n", "    DestinationError as Away,\n")
+    text = text.replace("raise DestinationError(", "raise Away(")
+    for each in ("NotYetError", "PermanentError", "TemporaryError"):
+        text = text.replace(f"    {each},\n", "").replace(f"raise {each}(", f"raise glycanbridge.{each}(")
+    lab.module.write_text(text.replace("import httpx2\n", "import glycanbridge\nimport httpx2\n"))
+
+    assert lab.look("errors").told == "DestinationError, NotYetError, PermanentError, TemporaryError"
+
+
+@pytest.mark.parametrize(
+    ("code", "seen"),
+    [
+        ("KINDS = ['samples', 'kits']", False),
+        ("'no samples are left'", False),
+        ("Path(__file__).parent / 'samples' / 'busy.json'", True),
+        ("open('tests/samples/busy.json')", True),
+        ("HERE.joinpath('samples')", True),
+    ],
+)
+def test_samples_are_read_by_a_path(code, seen):
+    """A word alone reads nothing."""
+    assert bool(paths_to([Code("it.py", ast.parse(code))], "samples")) is seen
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pyproject.toml", "\n[[tool.mypy.overrides]]\nmodule = ['glycanbridge_lab.*']\nignore_errors = true\n"),
+        ("mypy.ini", "[mypy]\nignore_errors = True\n"),
+        ("glycanbridge_lab.py", "\n# mypy: ignore-errors\n"),
+    ],
+)
+def test_mypy_that_is_switched_off_has_found_nothing_out(lab, file, text):
+    """By the plugin's own configuration, which mypy is run with; what is said of other packages is theirs."""
+    switched_off = lab.evidence().untyped
+    with (lab.source / file).open("a") as opened:
+        opened.write(text)
+
+    assert (switched_off, lab.evidence().untyped) == (None, file)
+    changed("glycanbridge_lab.\\*'", "another.*'")(lab) if file == "pyproject.toml" else None
+    assert (lab.evidence().untyped is None) == (file == "pyproject.toml")
+
+
+def test_headings_that_are_underlined_are_headings():
+    """Markdown has two kinds; a rule between two paragraphs and that of a table are none."""
+    readme = Readme(["Lab\n===\nIt is.\n\n---\n\nSettings\n--------\n\n| a |\n|---|\n| `url` |\nEmpty\n---\n"])
+
+    assert [each.title for each in readme.sections] == ["Lab", "Settings", "Empty"]
+    assert readme.first_cells() == {"url"}
+    assert readme.under("Empty") == []
+
+
+def test_a_plugin_for_another_contract_is_told_so_by_that_rule(lab):
+    """It is what is to be mended."""
+    changed('contract = ">=1.0,<2"', 'contract = ">=7"')(lab)
+
+    assert told(lab.judge(), "contract").startswith("missing: ")
+    assert "is made for the contract >=7" in told(lab.judge(), "contract")
+
+
+def test_every_setting_that_is_in_no_table_is_named(lab):
+    """Not the first few of them."""
+    more = "".join(f'    more_{number}: int = 0\n    """More."""\n' for number in range(7))
+    changed("    timeout_s: Timeout = 10\n", f"{more}    timeout_s: Timeout = 10\n")(lab)
+
+    assert lab.look("settings-table", run=False).told.endswith(", ".join(f"more_{number}" for number in range(7)))
+
+
+def test_a_plugin_in_a_namespace_package_has_code(lab, tmp_path, monkeypatch):
+    """`acme.lab`, without an `acme/__init__.py`: its top level has no file."""
+    folder = tmp_path / "space" / "acme_of_tests"
+    folder.mkdir(parents=True)
+    (folder / "lab.py").write_text(lab.module.read_text())
+    (lab.metadata / "entry_points.txt").write_text("[glycanbridge]\nlab = acme_of_tests.lab:Lab\n")
+    monkeypatch.syspath_prepend(str(folder.parent))
+
+    assert lab.look("errors", run=False).state is State.MET

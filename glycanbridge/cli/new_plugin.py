@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -35,5 +36,5 @@ def command(name: str, within: Path) -> None:
     local = folder if folder.startswith(("/", "..")) or ":" in folder else f"./{folder}"
     click.echo("Next, in the environment that GlycanBridge is installed in:")
     click.echo(f'  pip install -e "{local}[test]"')
-    click.echo(f"  python -m pytest {folder}")
+    click.echo(f"  python -m pytest {shlex.quote(folder)}")
     click.echo(f"  glycanbridge plugins check {name}")

@@ -122,10 +122,14 @@ def _template(source: str) -> str:
 
 @functools.cache
 def _taken() -> frozenset[str]:
-    """The names that the template's code imports, and Python's own."""
+    """The names that the template's code imports and gives itself, Python's own, and letters that look like digits."""
     codes = [ast.parse(_MARK.sub("_", _template(source))) for source in FILES.values() if source.endswith(".py")]
     imports = [node for code in codes for node in ast.walk(code) if isinstance(node, ast.Import | ast.ImportFrom)]
-    return frozenset(alias.name for node in imports for alias in node.names) | set(dir(builtins))
+    stores = [node for code in codes for node in ast.walk(code) if isinstance(node, ast.Name | ast.ClassDef)]
+    own = {node.id if isinstance(node, ast.Name) else node.name for node in stores}
+    return (
+        frozenset(alias.name for node in imports for alias in node.names) | own | set(dir(builtins)) | {"I", "L", "O"}
+    )
 
 
 def _nearest(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The fixtures that pytest finds by itself where GlycanBridge is installed.
+"""The fixtures, and a hook, that pytest finds by itself where GlycanBridge is installed.
 
 Their names all begin with `glycanbridge_`: fixtures of every installed package share one namespace with those of the
 project that is tested, and a short name such as `bridge` would be somebody's already. pytest loads this module in every
@@ -15,6 +15,13 @@ from typing import Any
 import pytest
 
 from glycanbridge import testing
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note in pytest's report whose contract suite a test is of: `glycanbridge plugins check` reads it there."""
+    plugin = getattr(getattr(item, "function", None), "contract_of", None)
+    if isinstance(plugin, str):
+        item.user_properties.append(("glycanbridge_contract_of", plugin))
 
 
 @pytest.fixture

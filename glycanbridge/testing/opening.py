@@ -45,11 +45,12 @@ def make_plugin(plugin: type, settings: Told | None = None, *, folder: Path, **d
 def plugin_settings(plugin: type, settings: Told | None = None, *, folder: Path, **destination: object) -> BaseModel:
     """The settings of a plugin class, checked as those in `bridge.yaml`. See `make_plugin`."""
     name = name_of(plugin)
-    model = plugin_made_by(plugin, name=name, where=_where(plugin)).model
+    made_by = plugin_made_by(plugin, name=name, where=_where(plugin))
     source = _written(folder, {name: {"plugin": name, "settings": dict(settings or {}), **destination}}, {})
     own: DestinationSettings = load(source).destinations[name]
     loc = ("destinations", name, "settings")
-    made, problems = validate(model, dict(own.settings), source, loc, timeout_s=own.timeout_s)
+    context = {"timeout_s": own.timeout_s, "events": own.events or made_by.event_types}  # as a bridge gives it
+    made, problems = validate(made_by.model, dict(own.settings), source, loc, **context)
     if made is None:
         raise SettingsError(problems)
     return made

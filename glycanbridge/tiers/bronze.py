@@ -19,7 +19,9 @@ def loads(evidence: Evidence) -> Verdict:
 def contract(evidence: Evidence) -> Verdict:
     """It says which versions of the contract it is made for, and uses nothing outdated."""
     if evidence.plugin is None:
-        return not_known(UNUSABLE)
+        error = str(evidence.found.error)
+        of_the_contract = any(each in error for each in ("is made for the contract ", ".contract is no range"))
+        return missing(error) if of_the_contract else not_known(UNUSABLE)
     if evidence.plugin.contract is None:
         return missing('say what it is made for, in the class: contract = ">=1.0,<2"')
     if evidence.plugin.warnings:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import Distribution, PackageMetadata, PackageNotFoundError, distribution
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +84,9 @@ class Evidence:
         """The package's own folder, or the file that its only module is."""
         if self.plugin is None:
             return None
-        module = sys.modules.get(self.plugin.made_by.__module__.partition(".")[0])
-        file = self.plugin.file or getattr(module, "__file__", None)
+        names = list(accumulate(self.plugin.made_by.__module__.split("."), "{}.{}".format))
+        files = [getattr(sys.modules.get(each), "__file__", None) for each in names]  # a namespace package has none
+        file = self.plugin.file or next((each for each in files if each), None)
         if file is None:
             return None
         return Path(file).parent if Path(file).name == "__init__.py" else Path(file)
@@ -124,6 +127,14 @@ class Evidence:
         inner = {name: each for name, each in schema.get("$defs", {}).items() if each.get("type") == "object"}
         return {self.plugin.model.__name__: schema, **inner}
 
+    @property
+    def suite(self) -> Mapping[str, bool]:
+        """The tests of its contract suite that were run, and whether each has passed; other plugins' do not count."""
+        if self.tested is None or self.tested.code != 0 or self.plugin is None:
+            return {}
+        made_by = self.plugin.made_by
+        return self.tested.suites.get(f"{made_by.__module__}:{made_by.__qualname__}", {})
+
     def has(self, hook: str) -> bool:
         """Whether the plugin has this hook."""
         return self.plugin is not None and hasattr(self.plugin.made_by, hook)
@@ -134,6 +145,14 @@ class Evidence:
         if not self.run or self.source is None or not self.tests or not runs.is_there("pytest"):
             return None
         return runs.run_tests(self.source, within_s=self.within_s)
+
+    @property
+    def untyped(self) -> str | None:
+        """What keeps mypy from saying what it finds in its code."""
+        if self.source is None or self.code_folder is None:
+            return None
+        files = sorted(self.code_folder.rglob("*.py")) if self.code_folder.is_dir() else [self.code_folder]
+        return source.switches_mypy_off(self.source, self.code_folder.stem, files)
 
     @cached_property
     def typed(self) -> runs.Ran | None:

@@ -13,6 +13,8 @@ KINDS = {"TemporaryError", "DestinationError", "PermanentError", "NotYetError"}
 
 def check(evidence: Evidence) -> Verdict:
     """The hook `check()` looks whether the far side is well, without sending anything."""
+    if evidence.plugin is None:
+        return not_known(UNUSABLE)
     if evidence.has("check"):
         return met("it has the hook")
     return missing("add the hook check(): talk to the far side without sending anything, and raise if it is not well")
@@ -20,8 +22,12 @@ def check(evidence: Evidence) -> Verdict:
 
 def idempotency_key(evidence: Evidence) -> Verdict:
     """A repeat can be known by what is sent: by `delivery.id`, or as the contract suite has seen it."""
-    if evidence.tested is not None and evidence.tested.code == 0 and REPEATED in evidence.tested.passed:
+    if evidence.plugin is None:
+        return not_known(UNUSABLE)
+    if evidence.suite.get(REPEATED):
         return met("the contract suite has seen it in what is sent")
+    if evidence.tested is not None and not evidence.suite.get(REPEATED, any(evidence.suite.values())):
+        return not_known("no contract suite for it has passed: contract_suite(..., peer=...) shows what is sent")
     seen = code.uses_of_ids(evidence.code)
     if seen:
         return met(f"{seen[0]}; that it is sent was not seen, which contract_suite(..., peer=...) would")
@@ -37,7 +43,7 @@ def errors(evidence: Evidence) -> Verdict:
     wide = code.wide_errors(evidence.code)
     if wide:
         return missing(f"{wide[0]}: say by one of the contract's errors what it means")
-    kinds = KINDS & code.names(evidence.code)
+    kinds = KINDS & code.names_in(evidence.code)
     if len(kinds) < 2:
         return missing("tell at least two kinds of failure apart, by TemporaryError, DestinationError, PermanentError")
     return met(", ".join(sorted(kinds)))

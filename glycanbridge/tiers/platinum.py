@@ -31,6 +31,8 @@ def strict_types(evidence: Evidence) -> Verdict:
     if ran is None:
         there = "its code is not at the top of its source, nor in src" if is_there("mypy") else "install mypy beside it"
         return not_known(there)
+    if evidence.untyped:
+        return missing(f"{evidence.untyped} switches mypy off: take ignore_errors out")
     if ran.code != 0:
         return missing("mend what `mypy --strict` finds", ran.last_lines)
     return met("`mypy --strict` finds nothing")
@@ -43,7 +45,7 @@ def samples(evidence: Evidence) -> Verdict:
     folder = evidence.source / "tests" / "samples"
     if not folder.is_dir() or not any(each.is_file() for each in folder.rglob("*")):
         return missing("record what the far side really answers, as files in tests/samples, and let a peer answer so")
-    readers = code.mentions(evidence.tests, "samples")
+    readers = code.paths_to(evidence.tests, "samples")
     if not readers:
         return missing("no test reads tests/samples")
     return met(f"{readers[0]} reads them")

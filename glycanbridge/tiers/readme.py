@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _HEADING = re.compile(r"(#{1,6}) +(.*?)(?: +#+)?")
+_UNDERLINE = re.compile(r" {0,3}(?:(=+)|-+)")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _RULE = re.compile(r"\|?( *:?-+:? *\|)+( *:?-+:? *)?")
 _CELLS = re.compile(r"(?<!\\)\|")
@@ -74,21 +75,25 @@ class Readme:
 
 def _sections(text: str) -> Iterator[Section]:
     lines = text.splitlines()
-    headings = [(number, *found) for number, found in _headings(lines)]
-    for at, (number, level, title) in enumerate(headings):
-        after = (there for there, other, _ in headings[at + 1 :] if other <= level)
-        yield Section(title, tuple(lines[number + 1 : next(after, len(lines))]))
+    headings = list(_headings(lines))
+    for at, (number, height, level, title) in enumerate(headings):
+        after = (there for there, _, other, _ in headings[at + 1 :] if other <= level)
+        yield Section(title, tuple(lines[number + height : next(after, len(lines))]))
 
 
-def _headings(lines: list[str]) -> Iterator[tuple[int, tuple[int, str]]]:
-    """Where the headings are, how deep, and what they say; a `#` in a code block is none."""
+def _headings(lines: list[str]) -> Iterator[tuple[int, int, int, str]]:
+    """Where the headings are, in how many lines, how deep, and what they say; a `#` in a code block is none."""
     fence = None
     for number, line in enumerate(lines):
         fenced = _FENCE.match(line)
         if fenced:
             fence = fenced[1] if fence is None else None if fence == fenced[1] else fence
         elif fence is None and (found := _HEADING.fullmatch(line.rstrip())):
-            yield number, (len(found[1]), found[2].strip())
+            yield number, 1, len(found[1]), found[2].strip()
+        elif fence is None and number and (found := _UNDERLINE.fullmatch(line.rstrip())):
+            title = lines[number - 1].strip()
+            if title and "|" not in title and not _HEADING.fullmatch(title):
+                yield number - 1, 2, 1 if found[1] else 2, title
 
 
 def _cells(row: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -37,8 +37,8 @@ class Ran:
 class Tested(Ran):
     """How the tests ended."""
 
-    passed: frozenset[str] = field(default_factory=frozenset)
-    """The names of those that have passed, without their parameters."""
+    suites: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    """By plugin class, as `module:name`: the tests of its contract suites, and whether each has passed."""
     number: int = 0
     """How many have passed."""
 
@@ -53,9 +53,13 @@ def run_tests(source: Path, *, within_s: float) -> Tested:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         ran = run(["pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"], source, within_s=within_s)
-        passed = _passed(report)
-    names = frozenset(name.partition("[")[0] for name in passed)
-    return Tested(ran.code, ran.output, passed=names, number=len(passed))
+        cases = _cases(report)
+    suites: dict[str, dict[str, bool]] = {}
+    for case in cases:
+        for plugin in case.contract_of:
+            suites.setdefault(plugin, {}).setdefault(case.name, True)
+            suites[plugin][case.name] &= case.passed
+    return Tested(ran.code, ran.output, suites=suites, number=sum(each.passed for each in cases))
 
 
 def run_mypy(target: Path, source: Path, *, within_s: float) -> Ran:
@@ -98,11 +102,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _passed(report: Path) -> list[str]:
-    """The tests that have passed, by pytest's own report."""
+@dataclass(frozen=True, slots=True)
+class _Case:
+    name: str
+    passed: bool
+    contract_of: tuple[str, ...]
+
+
+def _cases(report: Path) -> list[_Case]:
+    """The tests, by pytest's own report."""
     try:
         cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314 (pytest has written it just now)
     except (OSError, ET.ParseError):
         return []
     ends = {"failure", "error", "skipped"}
-    return [case.get("name", "") for case in cases if not ends & {each.tag for each in case}]
+    return [
+        _Case(case.get("name", ""), not ends & {each.tag for each in case}, tuple(_contract_of(case))) for case in cases
+    ]
+
+
+def _contract_of(case: ET.Element) -> Iterator[str]:
+    """What the hook in `testing.fixtures` has noted."""
+    for each in case.iter("property"):
+        if each.get("name") == "glycanbridge_contract_of":
+            yield each.get("value", "")

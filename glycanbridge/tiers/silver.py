@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from glycanbridge.tiers import code
 from glycanbridge.tiers.evidence import Evidence, properties
+from glycanbridge.tiers.runs import Tested
 from glycanbridge.tiers.verdicts import UNUSABLE, Verdict, listed, met, missing, not_known
 
 
@@ -22,7 +23,7 @@ def settings_table(evidence: Evidence) -> Verdict:
     lacks = [name for name in properties(own) if name not in rows]
     lacks += [name for _, each in inner for name in properties(each) if name not in words]
     if lacks:
-        return missing(f"the README's settings table says nothing of {listed(lacks)}")
+        return missing(f"the README's settings table says nothing of {', '.join(lacks)}")
     return met("every setting is in it")
 
 
@@ -61,16 +62,32 @@ def _says(evidence: Evidence, title: str, what: str) -> Verdict:
 
 def tells(evidence: Evidence) -> Verdict:
     """The hook `tells()` says what leaves, and where it goes."""
+    if evidence.plugin is None:
+        return not_known(UNUSABLE)
     if evidence.has("tells"):
         return met("it has the hook")
     return missing("add the hook tells(): one line that says what leaves and where it goes")
 
 
 def contract_suite(evidence: Evidence) -> Verdict:
-    """Its tests use `contract_suite`."""
+    """Its tests use `contract_suite` for it, and where they are run, all of the suite passes."""
     if evidence.source is None:
         return not_known(evidence.no_source)
+    if evidence.plugin is None:
+        return not_known(UNUSABLE)
     found = code.suites(evidence.tests)
     if not found:
         return missing("add TestContract = contract_suite(...), of glycanbridge.testing, to its tests")
-    return met(found[0])
+    if evidence.tested is None:
+        return met(f"{found[0]}; that it passes was not seen")
+    return _as_run(evidence, evidence.tested, found[0], evidence.plugin.made_by.__name__)
+
+
+def _as_run(evidence: Evidence, tested: Tested, place: str, who: str) -> Verdict:
+    if tested.code != 0:
+        return not_known("mend its tests first")
+    left_out = [name for name, passed in evidence.suite.items() if not passed]
+    if not evidence.suite or left_out:
+        which = f"{listed(left_out)} has not passed" if left_out else f"none of its tests has passed for {who}"
+        return missing(f"{place}: see that pytest collects it, and skips nothing: {which}")
+    return met(f"{len(evidence.suite)} of its tests have passed")

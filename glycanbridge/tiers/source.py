@@ -12,6 +12,8 @@ from urllib.request import url2pathname
 
 from glycanbridge.errors import PluginError
 
+_IN_INI = re.compile(r"^ignore_errors\s*[=:]\s*(true|1|yes|on)\b", re.IGNORECASE | re.MULTILINE)
+_IN_CODE = re.compile(r"^# *mypy: .*ignore-errors", re.MULTILINE)
 SHOW_IT = "name its folder with --source"
 
 
@@ -53,6 +55,26 @@ def other_than_installed(folder: Path, distribution: Distribution) -> str | None
         if there and there[0].read_bytes() != installed.read_bytes():
             return str(each)
     return None
+
+
+def switches_mypy_off(folder: Path, module: str, files: list[Path]) -> str | None:
+    """The file that has mypy find nothing, whatever there is to be found in the module."""
+    try:
+        told = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get("tool", {}).get("mypy", {})
+    except (OSError, ValueError):
+        told = {}
+    of_others = [each for each in told.get("overrides", []) if not _is_of(each.get("module", ()), module)]
+    if any(each.get("ignore_errors") for each in [told, *told.get("overrides", [])] if each not in of_others):
+        return "pyproject.toml"
+    inis = [each for name in ("mypy.ini", ".mypy.ini", "setup.cfg") if (each := folder / name).is_file()]
+    off = [each for each in inis if _IN_INI.search(each.read_text("utf-8", "replace"))]
+    off += [each for each in files if _IN_CODE.search(each.read_text("utf-8", "replace"))]
+    return off[0].name if off else None
+
+
+def _is_of(told: str | list[str], module: str) -> bool:
+    names = [told] if isinstance(told, str) else told
+    return any(each.partition(".")[0] in {module, "*"} for each in names)
 
 
 def _plain(name: str) -> str:

@@ -23,7 +23,7 @@ from glycanbridge.testing.contract import manners, repeats, secrecy, troubles
 from glycanbridge.testing.contract.plan import Case, FarSide, Plan, Source, Trouble
 from glycanbridge.testing.contract.watching import Capture
 from glycanbridge.testing.http_peer import HttpRequest
-from glycanbridge.testing.samples import as_body, sample_body
+from glycanbridge.testing.samples import as_body, read_event, sample_body
 
 __all__ = ["contract_suite"]
 
@@ -53,27 +53,27 @@ def contract_suite(
 ) -> type:
     """A class of tests for a plugin class; give it a name that begins with `Test`.
 
-    `settings`: as they stand in `bridge.yaml`, with secrets in them and short timeouts, or a function of `peer` and
-    `folder` (or of one of them, or of none) that gives them.
+    `settings`: as they stand in `bridge.yaml`, secrets too, or a function that makes them of `peer`, `folder` or both.
     `peer`: makes the far side, well: `HttpPeer`, `SmtpPeer`; without one, what needs a far side is not tested.
     `secrets`: further texts that must be told nowhere, such as a token that the far side gives.
     `events`: what to deliver, types, bodies or events; default: a sample of each type that the plugin has a hook for.
     `statuses`: what an HTTP status means to it where that is not the usual (`{404: PermanentError}`); `None`: it does
-    not apply.
-    `failing`: settings with which every delivery fails, by a name for each.
-    `harmless`: whether a request (or mail) delivers nothing; default: a `GET`, `HEAD` or `OPTIONS` without a body.
-    `repeat_key`: of a request (or mail), what is the same when the same delivery is made again.
-    `check_asks`: `False` where `check()` has no way to ask without delivering. `threads`: how many call it at once; 1:
-    it takes no more. `within_s`: how long an attempt may take at the most.
+    not apply, and a redirect may be followed. `failing`: settings with which every delivery fails, by a name for each.
+    `harmless`: whether a request (or mail) delivers nothing; default: a `GET`, `HEAD` or `OPTIONS` with no body.
+    `repeat_key`: of a request (or mail), what is the same when the same delivery is made again. `check_asks`: `False`
+    where `check()` cannot. `threads`: how many call it at once; 1: not at all. `within_s`: how long a call may take.
     """
+    kind, bodies = _of_kind(peer), _bodies(plugin, events)
     plan = Plan(
         plugin=plugin,
         settings=settings,
         peer=peer,
         secrets=tuple(secrets),
-        bodies=_bodies(plugin, events),
+        bodies=bodies,
+        destination={} if events is None else {"events": sorted({read_event(each).type for each in bodies})},
         statuses=(meant := _meant(statuses or {})),
-        troubles=(*_of_peer(peer, meant), *_of_settings(failing or {})),
+        troubles=(*troubles.troubles_of(kind, meant), *_of_settings(failing or {})),
+        redirects=troubles.redirects_of(kind, statuses or {}),
         harmless=harmless or _asks_only,
         repeat_key=repeat_key,
         check_asks=check_asks,
@@ -137,6 +137,8 @@ def _with_peer(plan: Plan) -> Iterator[tuple[str, Check]]:
         troubles.a_far_side_that_is_not_there_is_no_reason_to_give_up,
     ):
         yield check.__name__, check
+    for status in plan.redirects:
+        yield f"a_redirect_of_{status}_is_not_followed", partial(troubles.a_redirect_is_not_followed, status=status)
     for each in plan.troubles:
         if each.breaks:
             name = f"it_is_no_reason_to_give_up_when_{each.name}"
@@ -151,10 +153,10 @@ def _with_peer(plan: Plan) -> Iterator[tuple[str, Check]]:
 
 def _as_test(plan: Plan, name: str, check: Check) -> Callable[[Any, Path, Capture], None]:
     def test(_self: object, tmp_path: Path, capfd: Capture) -> None:
-        with Case.open(plan, tmp_path, capfd) as case:
-            check(case)
+        Case.run(check, plan, tmp_path, capfd)
 
     test.__name__ = test.__qualname__ = f"test_{name}"
+    vars(test)["contract_of"] = f"{plan.plugin.__module__}:{plan.plugin.__qualname__}"  # for `plugins check`
     test.__doc__ = (check.func if isinstance(check, partial) else check).__doc__
     return test
 
@@ -178,15 +180,13 @@ def _meant(own: Mapping[int, Meant]) -> dict[int, tuple[type[DeliveryError], ...
     return {status: each if isinstance(each, tuple) else (each,) for status, each in told.items() if each is not None}
 
 
-def _of_peer(
-    make: Callable[[], FarSide] | None, statuses: Mapping[int, tuple[type[DeliveryError], ...]]
-) -> tuple[Trouble, ...]:
-    """The troubles that a peer of this kind can be in: one is made to see what it is."""
+def _of_kind(make: Callable[[], FarSide] | None) -> FarSide | None:
+    """One is made to see what it is."""
     if make is None:
-        return ()
+        return None
     peer = make()
     peer.close()
-    return troubles.troubles_of(peer, statuses)
+    return peer
 
 
 def _of_settings(failing: Mapping[str, Source]) -> Iterator[Trouble]:

@@ -52,7 +52,7 @@ def an_unknown_setting_is_refused(case: Case) -> None:
         fail(f'these models take keys that they do not know: {", ".join(lenient)}; forbid them with extra="forbid"')
     folder, heard = case.new_folder(), Heard()
     try:
-        make_plugin(case.plan.plugin, case.told(folder) | {_STRANGER: 1}, folder=folder)
+        make_plugin(case.plan.plugin, case.told(folder) | {_STRANGER: 1}, folder=folder, **case.plan.destination)
     except SettingsError as error:
         heard.add("the error of the settings", error)
         case.secrets().check(heard)
@@ -115,9 +115,9 @@ def closing_twice_is_harmless(case: Case) -> None:
     """Also of an instance that has delivered nothing, and of one that has."""
     idle, used = case.make(), case.make()
     case.delivered(used, case.deliveries()[-1])
-    for each in (idle, used):
+    for each in (idle, used, idle, used):
         each.close()
-        each.close()
+        case.patience.step()
 
 
 def _is_one_line(who: str, told: object) -> None:

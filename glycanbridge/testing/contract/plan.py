@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pydantic import BaseModel
 from glycanbridge.delivery import Delivery
 from glycanbridge.errors import DeliveryError
 from glycanbridge.testing.attempts import Attempted, deliver
+from glycanbridge.testing.contract.patience import Patience
 from glycanbridge.testing.contract.watching import Capture, Heard, Needles, listen, secrets_in
 from glycanbridge.testing.opening import make_plugin, plugin_settings
 from glycanbridge.testing.samples import sample_delivery
@@ -80,10 +80,14 @@ class Plan:
     secrets: tuple[str, ...]
     bodies: tuple[bytes, ...]
     """One event of each type, the most personal one last."""
+    destination: Mapping[str, object]
+    """What stands beside the settings in `bridge.yaml`."""
     statuses: Mapping[int, tuple[type[DeliveryError], ...]]
     troubles: tuple[Trouble, ...]
     harmless: Callable[[Any], bool]
     repeat_key: Callable[[Any], object] | None
+    redirects: tuple[int, ...]
+    """The HTTP statuses of redirects that must not be followed."""
     check_asks: bool
     threads: int
     within_s: float
@@ -96,20 +100,30 @@ class Case:
     plan: Plan
     folder: Path
     capture: Capture
+    patience: Patience
     peer: Any = None
     _stack: ExitStack = field(default_factory=ExitStack)
+    _ours: ExitStack = field(default_factory=ExitStack)
     _made: int = 0
 
     @classmethod
-    @contextmanager
-    def open(cls, plan: Plan, folder: Path, capture: Capture) -> Iterator[Case]:
-        """A case, of which nothing is left afterwards."""
-        with ExitStack() as stack:
-            case = cls(plan, folder, capture, _stack=stack)
+    def run(cls, check: Callable[[Case], None], plan: Plan, folder: Path, capture: Capture) -> None:
+        """Run a check, of which nothing is left afterwards; no step of it may take longer than `within_s`.
+
+        All that calls the plugin is done in one thread, which can be left behind: a plugin may hang wherever it likes,
+        and one that takes no more threads than one is called by no other.
+        """
+        with ExitStack() as ours:  # what must be undone even if the plugin never comes back
+            case = cls(plan, folder, capture, Patience(plan.within_s), _ours=ours)
             if plan.peer is not None:
                 case.peer = plan.peer()
-                stack.callback(case.peer.close)
-            yield case
+                ours.callback(case.peer.close)
+
+            def act() -> None:
+                with case._stack:
+                    check(case)
+
+            case.patience.run(act, give_up=case.peer.close if case.peer else _nothing)
 
     def told(self, folder: Path, source: Source | None = None) -> dict[str, object]:
         """The settings as they stand in `bridge.yaml`."""
@@ -122,42 +136,24 @@ class Case:
     def model(self) -> BaseModel:
         """The settings, checked."""
         folder = self.new_folder()
-        return plugin_settings(self.plan.plugin, self.told(folder), folder=folder)
+        return plugin_settings(self.plan.plugin, self.told(folder), folder=folder, **self.plan.destination)
 
     def make(self, source: Source | None = None) -> Any:
         """A new instance, which knows nothing of any other; closed in the end."""
         return self._stack.enter_context(self._made_of(source))
 
-    def in_time(self, act: Callable[[Any], T], source: Source | None = None) -> T:
-        """What is done with a new instance, in a thread of its own; it must come to its end within `within_s`."""
-        ended: list[T] = []
-        raised: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                with self._made_of(source) as plugin:
-                    ended.append(act(plugin))
-            except BaseException as error:
-                raised.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(self.plan.within_s)
-        if thread.is_alive():
-            if self.peer is not None:
-                self.peer.close()  # then it ends, if anything of it can
-            thread.join(self.plan.within_s)
-            within = f"{self.plan.within_s:g} s"
-            fail(f"it took longer than {within}: give the plugin a timeout of its own, a short one in this test")
-        for error in raised:
-            raise error
-        return ended[0]
+    def with_new(self, act: Callable[[Any], T], source: Source | None = None) -> T:
+        """What is done with a new instance, which is closed afterwards."""
+        with self._made_of(source) as plugin:
+            return act(plugin)
 
     @contextmanager
     def _made_of(self, source: Source | None) -> Iterator[Any]:
         folder = self.new_folder()
-        plugin = make_plugin(self.plan.plugin, self.told(folder, source), folder=folder)
+        self.patience.step()
+        plugin = make_plugin(self.plan.plugin, self.told(folder, source), folder=folder, **self.plan.destination)
         try:
+            self.patience.step()
             yield plugin
         finally:
             if hasattr(plugin, "close"):
@@ -174,9 +170,16 @@ class Case:
         """A delivery of each event."""
         return [sample_delivery(each) for each in self.plan.bodies]
 
+    def attempted(self, plugin: object, delivery: Delivery) -> Attempted:
+        """An attempt, however it ends."""
+        self.patience.step()
+        outcome = deliver(plugin, delivery)
+        self.patience.step()
+        return outcome
+
     def delivered(self, plugin: object, delivery: Delivery) -> Attempted:
         """An attempt that must succeed."""
-        outcome = deliver(plugin, delivery)
+        outcome = self.attempted(plugin, delivery)
         if not outcome.delivered:
             raise AssertionError(
                 f"{delivery.event_type}, attempt {delivery.attempt}, was not delivered, and nothing was in its way: "
@@ -193,13 +196,19 @@ class Case:
     @contextmanager
     def listening(self) -> Iterator[Heard]:
         """Hears everything that is logged or printed meanwhile."""
-        with listen(self.capture) as heard:
+        with ExitStack() as stack:
+            heard = stack.enter_context(listen(self.capture))
+            self._ours.callback(stack.close)  # else a plugin that hangs would leave every logger at its lowest level
             yield heard
 
     def secrets(self) -> Needles:
         """Every secret in the settings, and those that the author has named."""
         named = {f"secrets[{number}]": each for number, each in enumerate(self.plan.secrets)}
         return Needles(secrets_in(self.model()) | named)
+
+
+def _nothing() -> None:
+    pass
 
 
 def again(delivery: Delivery) -> Delivery:

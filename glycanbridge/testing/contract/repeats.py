@@ -52,7 +52,7 @@ def it_can_be_called_by_several_threads_at_once(case: Case) -> None:
     deliveries = [sample_delivery(_another(body, each)) for each in range(number)]
     alone = [case.sent(case.make(), each) for each in deliveries] if case.peer else []
     before = len(case.peer.taken) if case.peer else 0
-    for outcome in _at_once(case.make(), deliveries):
+    for outcome in _at_once(case, deliveries):
         if not outcome.delivered:
             fail(f"one of {number} deliveries at once failed, which alone succeeds: {outcome}")
     together = case.peer.taken[before:] if case.peer else []
@@ -62,7 +62,8 @@ def it_can_be_called_by_several_threads_at_once(case: Case) -> None:
             fail(f"of {number} deliveries at once this is missing, or is mixed with another one:\n{_shown(lost[0])}")
 
 
-def _at_once(plugin: object, deliveries: list[Delivery]) -> list[Attempted]:
+def _at_once(case: Case, deliveries: list[Delivery]) -> list[Attempted]:
+    plugin = case.make()
     outcomes: list[Attempted] = []
     ready = threading.Barrier(len(deliveries))
 
@@ -71,11 +72,12 @@ def _at_once(plugin: object, deliveries: list[Delivery]) -> list[Attempted]:
         outcomes.append(deliver(plugin, delivery))
 
     with _switching_often():
-        threads = [threading.Thread(target=run, args=(each,)) for each in deliveries]
+        threads = [threading.Thread(target=run, args=(each,), daemon=True) for each in deliveries]
         for each in threads:
             each.start()
         for each in threads:
-            each.join()
+            each.join()  # one that never comes back is left behind with this one
+            case.patience.step()
     return outcomes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glycanbridge.delivery import Delivery
-from glycanbridge.testing.attempts import Attempted, deliver
+from glycanbridge.testing.attempts import Attempted
 from glycanbridge.testing.contract.plan import Case, Trouble, fail
 from glycanbridge.testing.contract.watching import Heard, Needles, patients_in
 from glycanbridge.testing.samples import read_event
@@ -40,10 +40,10 @@ def nothing_leaks(case: Case, trouble: Trouble) -> None:
     def attempt(plugin: object) -> list[Attempted]:
         if case.peer is not None:
             trouble.begin(case.peer)
-        return [deliver(plugin, each) for each in deliveries]
+        return [case.attempted(plugin, each) for each in deliveries]
 
     with case.listening() as heard:
-        outcomes = case.in_time(attempt, trouble.source)
+        outcomes = case.with_new(attempt, trouble.source)
     _check(heard, outcomes, deliveries, secrets)
     if all(each.delivered for each in outcomes):
         fail(f"no delivery failed: {outcomes}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
+from glycanbridge.attempt import Attempts
 from glycanbridge.errors import DeliveryError, DestinationError, PermanentError, TemporaryError
 from glycanbridge.testing.answers import Answer, Fault
-from glycanbridge.testing.attempts import Attempted, deliver
+from glycanbridge.testing.attempts import Attempted
 from glycanbridge.testing.contract.plan import Case, Trouble, fail
 from glycanbridge.testing.http_peer import HttpPeer, HttpRequest
 from glycanbridge.testing.smtp_peer import SmtpPeer, Step
@@ -25,6 +27,8 @@ STATUSES: dict[int, tuple[type[DeliveryError], ...]] = {
     504: (TemporaryError,),
 }
 """What an HTTP status means, unless the author says otherwise."""
+REDIRECTS = (302, 307, 308)
+"""What a far side sends elsewhere with: by another method, and with all that was sent."""
 _FAULTS = {
     "it_resets_the_connection": Fault.RESET,
     "it_resets_the_connection_in_the_middle_of_its_answer": Fault.RESET_MIDWAY,
@@ -68,10 +72,15 @@ def troubles_of(peer: object, statuses: Iterable[int]) -> tuple[Trouble, ...]:
     return ()
 
 
+def redirects_of(peer: object, own: Mapping[int, object]) -> tuple[int, ...]:
+    """The redirects that a peer of this kind can answer with, but for those that do not apply (`None`)."""
+    return tuple(each for each in REDIRECTS if isinstance(peer, HttpPeer) and own.get(each, ()) is not None)
+
+
 def a_status_means_what_it_says(case: Case, status: int) -> None:
     """Whom it blames decides what the bridge does next: it retries, leaves the destination alone, or gives up."""
     case.peer.answer(lambda request: quoting(status, request))
-    outcome = case.in_time(_attempt(case))
+    outcome = case.with_new(_attempt(case))
     meant = case.plan.statuses[status]
     if outcome.error not in meant:
         fail(f"an answer of {status} is to be {' or '.join(each.__name__ for each in meant)}, and was {outcome}")
@@ -79,10 +88,25 @@ def a_status_means_what_it_says(case: Case, status: int) -> None:
         fail(f"it asked to wait {RETRY_AFTER_S} s by Retry-After; pass the header on as retry_after_s: {outcome}")
 
 
+def a_redirect_is_not_followed(case: Case, status: int) -> None:
+    """Results and secrets would go wherever an answer says; and what is sent elsewhere has not been taken."""
+    with HttpPeer() as elsewhere:
+        case.peer.answer(Answer.redirect(f"{elsewhere.url}/", status))
+        plugin = case.make()
+        outcome = case.attempted(plugin, case.deliveries()[-1])
+        if hasattr(plugin, "check"):
+            with suppress(Exception):  # whatever it says of it
+                Attempts(plugin, tries=1).check()
+        if elsewhere.connections:
+            fail(f"a redirect ({status}) was followed, to whatever address was in it: {outcome}")
+    if outcome.delivered:
+        fail(f"a redirect ({status}) was taken for a yes: {outcome}")
+
+
 def a_connection_that_breaks_is_no_reason_to_give_up(case: Case, trouble: Trouble) -> None:
     """Nobody knows what became of it: temporary, or unknown. And it ends in time, by the plugin's own timeout."""
     trouble.begin(case.peer)
-    outcome = case.in_time(_attempt(case))
+    outcome = case.with_new(_attempt(case))
     if outcome.error is not TemporaryError:
         fail(f"expected TemporaryError, which may be unknown, and it was {outcome}")
 
@@ -90,13 +114,13 @@ def a_connection_that_breaks_is_no_reason_to_give_up(case: Case, trouble: Troubl
 def a_far_side_that_is_not_there_is_no_reason_to_give_up(case: Case) -> None:
     """It comes back: the delivery, or the destination as a whole, waits for it."""
     case.peer.close()
-    outcome = case.in_time(_attempt(case))
+    outcome = case.with_new(_attempt(case))
     if outcome.error not in {TemporaryError, DestinationError}:
         fail(f"expected TemporaryError or DestinationError, and it was {outcome}")
 
 
 def _attempt(case: Case) -> Callable[[object], Attempted]:
-    return lambda plugin: deliver(plugin, case.deliveries()[-1])
+    return lambda plugin: case.attempted(plugin, case.deliveries()[-1])
 
 
 def _status(status: int) -> Trouble:

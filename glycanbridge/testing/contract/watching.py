@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 
 from glycanbridge.events import Event
 
 SHORTEST = 4
 """Characters: what is shorter stands everywhere by chance."""
+_FOR_URLS = str.maketrans("+/", "-_")
 _EVERY_RECORD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _PERSONAL = {
     *("patientId", "testId", "reportId", "assignmentId", "reportUrl", "kitCode"),
@@ -67,8 +69,19 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def listen(capture: Capture) -> Iterator[Heard]:
-    """Hears everything that is logged, at any level, and printed."""
-    heard, root = Heard(), logging.getLogger()
+    """Hears everything that is logged, at any level, printed, and warned of."""
+    heard = Heard()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with _listen_to_logs_and_prints(heard, capture):
+            yield heard
+    for each in warned:
+        heard.add("a warning", each.message)
+
+
+@contextmanager
+def _listen_to_logs_and_prints(heard: Heard, capture: Capture) -> Iterator[None]:
+    root = logging.getLogger()
     handler = _Handler(heard)
     deaf = [
         each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger) and not each.propagate
@@ -79,7 +92,7 @@ def listen(capture: Capture) -> Iterator[Heard]:
     for each in [root, *deaf]:
         each.addHandler(handler)
     try:
-        yield heard
+        yield
     finally:
         for each in [root, *deaf]:
             each.removeHandler(handler)
@@ -131,9 +144,9 @@ class Needles:
 
 def secrets_in(value: object, name: str = "settings") -> dict[str, str]:
     """Every secret in a settings model, however deep: what it is called, and its text."""
-    if isinstance(value, SecretStr | SecretBytes):
+    if isinstance(value, Secret | SecretStr | SecretBytes):
         told = value.get_secret_value()
-        return {name: told if isinstance(told, str) else told.decode("latin-1")}
+        return {name: told.decode("latin-1") if isinstance(told, bytes) else str(told)}
     inner: Iterator[tuple[str, Any]] = iter(())
     if isinstance(value, BaseModel):
         inner = ((f"{name}.{field}", getattr(value, field)) for field in type(value).model_fields)
@@ -167,7 +180,7 @@ def patients_in(event: Event) -> dict[str, str]:
 
 def _forms(value: str) -> set[str]:
     forms = {value, quote(value, safe=""), quote(value), json.dumps(value)[1:-1], repr(value)[1:-1]}
-    forms.add(base64.b64encode(value.encode()).decode().rstrip("="))
+    forms |= _in_base64(value.encode())
     if "://" in value:
         try:
             parts = urlsplit(value)
@@ -176,3 +189,14 @@ def _forms(value: str) -> set[str]:
         of_url = {parts.path, parts.query, parts.password or "", unquote(parts.password or "")}
         forms |= {each for each in of_url if len(each) >= 2 * SHORTEST}
     return forms
+
+
+def _in_base64(value: bytes) -> set[str]:
+    """How it is written alone, and in the middle of something else, such as a user and a password together."""
+    alone = base64.b64encode(value).decode().rstrip("=")
+    forms = {alone}
+    for before, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes that stand before it; characters that they have a part in
+        text = base64.b64encode(bytes(before) + value).decode().rstrip("=")
+        whole = text[mixed:] if (before + len(value)) % 3 == 0 else text[mixed:-1]
+        forms |= {whole} if len(whole) >= 2 * SHORTEST else set()
+    return forms | {each.translate(_FOR_URLS) for each in forms}
