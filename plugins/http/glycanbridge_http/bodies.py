@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote_plus
 
 from glycanbridge import Delivery, Event, Personal
-from glycanbridge_http.templates import Escape, Template, TemplateFault, as_text, in_json, to_json
+from glycanbridge_http.templates import Escape, Template, TemplateFault, as_text, in_json, in_json_bare, to_json
 
 Body = Callable[[Event, Delivery], bytes]
 """Makes the body of a request. Raises `TemplateFault`."""
@@ -44,7 +44,7 @@ def as_told(personal: Personal) -> Body:
 def from_template(source: str, *, content_type: str, personal: Personal) -> Body:
     """What a template makes of an event. Raises `TemplateFault` if it cannot be compiled."""
     is_json = _is_json(content_type)
-    template = Template(source, escape=_escape_for(content_type))
+    template = Template(source, escape=_escape_for(content_type), bare=in_json_bare if is_json else None)
 
     def body(event: Event, delivery: Delivery) -> bytes:
         made = template.render(values(event, delivery, personal))
