@@ -146,6 +146,34 @@ def test_in_plain_text_nothing_is_nothing_and_times_are_iso():
                 sets=[]) == "2023-08-27T08:00:00.000Z []"  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "content_type", ["text/json", "application/x-ndjson", "application/jsonl", "application/JSON; a=b"]
+)
+@pytest.mark.parametrize("value", NASTY)
+def test_a_text_ends_no_quotes_in_json_of_another_name(content_type, value):
+    """Otherwise a value could begin a field of its own."""
+    source = '{"kit": "{{ event.data.kit_code }}"}'
+    assert json.loads(made(source, content_type=content_type, kitCode=value)) == {"kit": value}
+
+
+def test_each_line_of_json_lines_is_json():
+    """And the whole is none; elsewhere it has to be."""
+    source = '{"a": "{{ event.data.kit_code }}"}\n\n{"a": {{ event.data }}}\n'
+    first, _, second = made(source, content_type="application/x-ndjson").split("\n")
+    assert json.loads(first)["a"] == json.loads(second)["a"]["kit_code"]
+    assert "it makes no valid JSON" in fault(f"{source}{{", content_type="application/jsonl").reason
+    assert "it makes no valid JSON" in fault(source, content_type="text/json").reason
+
+
+@pytest.mark.parametrize("content_type", ["application/xml", "text/xml", "application/fhir+xml; a=b"])
+@pytest.mark.parametrize("sign", ["\x01", "\x1f", "\ufffe"])
+def test_a_sign_that_xml_has_not_is_a_fault(content_type, sign):
+    """It is known before anything is sent, as what is no valid JSON is."""
+    source = "<a>{{ event.data.kit_code }}</a>"
+    assert "a sign that XML has not" in fault(source, content_type=content_type, kitCode=f"KIT{sign}1").reason
+    assert made(source, content_type=content_type, kitCode="a\tž…😀") == "<a>a\tž…😀</a>"
+
+
 def test_a_value_is_never_a_template():
     """What GlycanAge sends is not run."""
     assert made("{{ event.data.kit_code }}", content_type="text/plain", kitCode="{{ 7 * 7 }}") == "{{ 7 * 7 }}"
@@ -175,6 +203,13 @@ def test_a_value_that_could_climb_the_path_is_a_dead_letter(value):
     ) as raised:
         requests.of(event, delivery)
     assert value.strip() not in str(raised.value) or value in {".", ".."}
+
+
+def test_a_value_too_long_for_an_address_is_a_dead_letter():
+    """It will never be shorter."""
+    requests = Requests(_unchecked(url="https://portal.clinic.example/a/{{ event.data.kit_code }}"))
+    with pytest.raises(PermanentError, match=r"^url: it makes an address of more than 8000 characters"):
+        requests.of(*sample("report-ready", kitCode="x" * 70_000))
 
 
 def test_nothing_at_all_cannot_be_a_part_of_a_path():
