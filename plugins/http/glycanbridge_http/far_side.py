@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 
+from glycanbridge import DestinationError
 from glycanbridge_http.address import Address, ProxyAddress
 from glycanbridge_http.requests import Outgoing
 from glycanbridge_http.settings import HttpSettings
@@ -108,16 +109,18 @@ class FarSide:
         limits |= dict.fromkeys(("read", "write"), self._read_timeout_s)
         headers = httpx2.Headers(_HEADERS)
         headers.update(outgoing.headers)  # whatever their capitals
-        request = httpx2.Request(
-            outgoing.method,
-            outgoing.url,
-            headers=headers,
-            content=outgoing.body or None,
-            extensions={"timeout": limits, "trace": trail},
-        )
         until_s = monotonic() + self._connect_timeout_s + self._read_timeout_s
         try:
+            request = httpx2.Request(
+                outgoing.method,
+                outgoing.url,
+                headers=headers,
+                content=outgoing.body or None,
+                extensions={"timeout": limits, "trace": trail},
+            )
             response = self._transport.handle_request(request)
+        except (httpx2.InvalidURL, UnicodeError):
+            raise DestinationError(f"{self.place} can be no host's name: see to url. Nothing was sent") from None
         except httpx2.TransportError as error:
             if trail.sent:
                 raise unanswered(error, self.place, self._read_timeout_s) from None

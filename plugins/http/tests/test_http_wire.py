@@ -152,6 +152,13 @@ def test_a_far_side_is_spoken_to_by_tls_with_its_own_name_through_a_proxy_with_a
     assert "proxy-authorization" not in request.headers
 
 
+@pytest.mark.parametrize("host", ["xn--a.example", "xn--99999999999.example"])
+def test_a_host_that_only_the_network_finds_to_be_none_is_told_plainly(make, deliver, host):
+    """Whatever the settings let through, no error but the contract's comes out."""
+    with pytest.raises((DestinationError, TemporaryError), match=f"^{host}"):
+        deliver(make(url=f"https://{host}/x", connect_timeout_s=2))
+
+
 def test_a_proxy_in_the_environment_is_not_used(peer, make, proxied, deliver, monkeypatch):
     """Which way results take stands in bridge.yaml; nor is a password from ~/.netrc."""
     proxy = proxied(peer)
