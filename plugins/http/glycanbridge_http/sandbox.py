@@ -10,6 +10,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJAS_FILTERS
 from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS as JINJAS_TESTS
 from jinja2.visitor import NodeTransformer
 
 from glycanbridge_http.limits import Limits, RefusedError
@@ -108,7 +109,12 @@ def filters(more: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., A
     return {name: _bounded(name, each) for name, each in ours.items()} | inner
 
 
-def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def tests() -> dict[str, Any]:
+    """Jinja's own tests, each at the cost of a step: `select("in", text)` looks for each item."""
+    return {name: _bounded(name, each) for name, each in JINJAS_TESTS.items()}
+
+
+def _bounded(name: str, function: Any) -> Callable[..., Any]:
     """A filter that counts what it goes through, and of which what it makes is looked at."""
     passed = getattr(getattr(function, "jinja_pass_arg", None), "name", None)  # as Jinja's own compiler has it
 

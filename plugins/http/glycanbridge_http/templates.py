@@ -18,7 +18,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, Undefined
 
 from glycanbridge_http.limits import MOST_STEPS, Limits, RefusedError
-from glycanbridge_http.sandbox import LIMITS, METHODS, Bounded, Own, Sandbox, filters
+from glycanbridge_http.sandbox import LIMITS, METHODS, Bounded, Own, Sandbox, filters, tests
 
 Escape = Callable[[object], str]
 """What is printed for a value. Raises `ValueError` or `TypeError` if it cannot stand there."""
@@ -98,6 +98,7 @@ class Template:
             cache_size=0,
         )
         sandbox.filters = filters({"tojson": to_json})
+        sandbox.tests = tests()
         sandbox.globals = {"range": _range}
         if len(source) > LARGEST_TEMPLATE:
             raise TemplateFault(None, f"expected at most {LARGEST_TEMPLATE} characters")

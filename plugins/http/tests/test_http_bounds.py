@@ -92,6 +92,17 @@ def test_a_rendering_has_a_time_of_its_own_besides():
     assert time.process_time() - begun < MOST_CPU_S + 1
 
 
+def test_each_search_of_a_filter_looks_at_the_time():
+    """One that tests thousands of items against half a million letters is one filter, and would go on and on."""
+    items = "range(15000) | map('string') | map('replace', '', 'aaaaab')"
+    source = LARGE + f"{{% if {items} | select('in', s) %}}{{% endif %}}"
+    begun = time.process_time()
+    assert fault(source).reason == f"it takes more than {MOST_CPU_S:g} s"
+    assert time.process_time() - begun < MOST_CPU_S + 1
+    plain = Template("{{ [1, 2, 3] | select('odd') | list }}{{ 'a' if x is not defined }}", escape=as_text)
+    assert plain.render({}) == "[1, 3]a"
+
+
 def test_a_template_of_a_usual_size_is_far_from_its_bounds():
     """A thousand sets of an assignment, as a table."""
     sets = [{"kit_code": f"KIT{number:06}", "product": "regular"} for number in range(1000)]
