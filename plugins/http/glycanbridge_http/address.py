@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import quote, unquote
 
 from pydantic import SecretStr
 
 from glycanbridge_http.templates import Template, TemplateFault, as_text
 
+LONGEST_URL = 8000
+"""Characters: what every server should take (RFC 9110), and far from what httpx refuses."""
 _LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}
 _HOST = r"\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _URL = re.compile(rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?(/.*|\?.*|)", re.DOTALL)
 """Nothing that two readers could read in two ways: no user before the host, no backslash in it."""
 _REST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
@@ -41,9 +45,12 @@ class Address:
     def of(cls, url: SecretStr) -> Address:
         """The parts of `url`. Raises `ValueError` if it is not plainly one."""
         found = _URL.fullmatch(url.get_secret_value())
+        if len(url.get_secret_value()) > LONGEST_URL:
+            raise ValueError(f"expected an address of at most {LONGEST_URL} characters")
         if found is None or not 0 < int(found[3] or 1) < 65536:
             raise ValueError("expected a whole address, https://HOST/PATH, without a user before the host")
         tls, host = found[1] == "https", found[2].lower()
+        _see_that_it_can_be(host)
         if not tls and host not in _LOOPBACK:
             raise ValueError("expected https://: what is sent would travel in clear")
         path, query = _parts(found[4])
@@ -67,7 +74,10 @@ class Address:
     def url(self, values: Mapping[str, object]) -> str:
         """The whole URL for an event. Raises `TemplateFault`."""
         query = "" if self._query is None else f"?{self._query.render(values)}"
-        return f"{self.origin}{self._path.render(values) or '/'}{query}"
+        made = f"{self.origin}{self._path.render(values) or '/'}{query}"
+        if len(made) > LONGEST_URL:
+            raise TemplateFault(None, f"it makes an address of more than {LONGEST_URL} characters")
+        return made
 
     def __str__(self) -> str:
         return self.host if self.port == (443 if self.tls else 80) else f"{self.host}:{self.port}"
@@ -90,6 +100,7 @@ class ProxyAddress:
             raise ValueError(
                 "expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with signs such as @ in them as %40"
             )
+        _see_that_it_can_be(found[3])
         user = None if found[1] is None else unquote(found[1])
         return cls(found[3].lower(), int(found[4]), user, unquote(found[2] or ""))
 
@@ -105,6 +116,19 @@ class ProxyAddress:
 
     def __str__(self) -> str:
         return f"the proxy {self.host}:{self.port}"
+
+
+def _see_that_it_can_be(host: str) -> None:
+    """Raise `ValueError` of a host that can be none: the system would say so only when an event is sent."""
+    try:
+        if host.startswith("["):
+            IPv6Address(host[1:-1])
+        elif re.fullmatch(r"[0-9.]+", host):
+            IPv4Address(host)
+        elif any(_LABEL.fullmatch(each) is None for each in host.split(".")):
+            raise ValueError("expected a host's name: its parts between points have 1 to 63 letters")
+    except AddressValueError:
+        raise ValueError("expected a host, and this is no IP address") from None
 
 
 def _parts(rest: str) -> tuple[str, str | None]:

@@ -6,14 +6,17 @@ Only what `personal` allows is known to a template.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from html import escape
 from typing import Any, NoReturn
 from urllib.parse import quote_plus
 
 from glycanbridge import Delivery, Event, Personal
-from glycanbridge_http.templates import Escape, Template, TemplateFault, as_text, in_json, to_json
+from glycanbridge_http.templates import Escape, Template, TemplateFault, as_text, in_json, in_json_bare, to_json
 
+_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""XML 1.0 cannot write them at all, not even escaped."""
 Body = Callable[[Event, Delivery], bytes]
 """Makes the body of a request. Raises `TemplateFault`."""
 
@@ -43,13 +46,16 @@ def as_told(personal: Personal) -> Body:
 
 def from_template(source: str, *, content_type: str, personal: Personal) -> Body:
     """What a template makes of an event. Raises `TemplateFault` if it cannot be compiled."""
-    is_json = _is_json(content_type)
-    template = Template(source, escape=_escape_for(content_type))
+    is_json, is_lines, is_xml = (each(content_type) for each in (_is_json, _is_lines, _is_xml))
+    template = Template(source, escape=_escape_for(content_type), bare=in_json_bare if is_json else None)
 
     def body(event: Event, delivery: Delivery) -> bytes:
         made = template.render(values(event, delivery, personal))
         if is_json:
-            _look_at_json(made)
+            for each in filter(str.strip, made.split("\n")) if is_lines else [made]:
+                _look_at_json(each)
+        if is_xml and _NOT_IN_XML.search(made):
+            raise TemplateFault(None, "it makes a sign that XML has not (a control character, or half of a pair)")
         try:
             return made.encode()
         except UnicodeEncodeError:
@@ -68,18 +74,26 @@ def _plain(value: Any) -> Any:
 
 
 def _is_json(content_type: str) -> bool:
-    kind = _kind(content_type)
-    return kind == "application/json" or kind.endswith("+json")
+    """Whether it is JSON, under whatever name: `text/json` and `application/x-ndjson`, too."""
+    return "json" in _kind(content_type)
+
+
+def _is_lines(content_type: str) -> bool:
+    """Whether each line is JSON of its own."""
+    return re.search(r"ndjson|jsonl|json-?lines", _kind(content_type)) is not None
+
+
+def _is_xml(content_type: str) -> bool:
+    return _kind(content_type).endswith(("/xml", "+xml"))
 
 
 def _escape_for(content_type: str) -> Escape:
     """How a value is written in this kind of text, so that it stays a value."""
-    kind = _kind(content_type)
     if _is_json(content_type):
         return in_json
-    if kind == "application/x-www-form-urlencoded":
+    if _kind(content_type) == "application/x-www-form-urlencoded":
         return lambda value: quote_plus(as_text(value))
-    if kind.endswith(("/xml", "+xml", "/html")):
+    if _is_xml(content_type) or _kind(content_type).endswith("/html"):
         return lambda value: escape(as_text(value))
     return as_text
 

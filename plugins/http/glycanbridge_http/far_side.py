@@ -7,14 +7,18 @@ sent, so that an attempt that never reached the far side is not taken for one wh
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 import httpx2
 
+from glycanbridge import DestinationError
 from glycanbridge_http.address import Address, ProxyAddress
 from glycanbridge_http.requests import Outgoing
 from glycanbridge_http.settings import HttpSettings
@@ -103,21 +107,33 @@ class FarSide:
         """Let go of connections. May be called twice."""
         self._transport.close()
 
+    def _addresses(self) -> int:
+        """How many addresses the host has, at least 1: each is tried in turn, and all share `connect_timeout_s`."""
+        first = self._proxy or self._address
+        try:
+            return len(socket.getaddrinfo(first.host.strip("[]"), first.port, type=socket.SOCK_STREAM)) or 1
+        except UnicodeError:
+            raise _no_host(first) from None
+        except OSError as error:
+            raise unreachable(error, to=self.place, first=str(first), timeout_s=self._connect_timeout_s) from None
+
     def _ask(self, outgoing: Outgoing, trail: _Trail) -> Answer:
-        limits = {"connect": self._connect_timeout_s, "pool": self._connect_timeout_s}
+        limits = {"connect": self._connect_timeout_s / self._addresses(), "pool": self._connect_timeout_s}
         limits |= dict.fromkeys(("read", "write"), self._read_timeout_s)
         headers = httpx2.Headers(_HEADERS)
         headers.update(outgoing.headers)  # whatever their capitals
-        request = httpx2.Request(
-            outgoing.method,
-            outgoing.url,
-            headers=headers,
-            content=outgoing.body or None,
-            extensions={"timeout": limits, "trace": trail},
-        )
         until_s = monotonic() + self._connect_timeout_s + self._read_timeout_s
         try:
+            request = httpx2.Request(
+                outgoing.method,
+                outgoing.url,
+                headers=headers,
+                content=outgoing.body or None,
+                extensions={"timeout": limits, "trace": trail},
+            )
             response = self._transport.handle_request(request)
+        except (httpx2.InvalidURL, UnicodeError):
+            raise _no_host(self._address) from None
         except httpx2.TransportError as error:
             if trail.sent:
                 raise unanswered(error, self.place, self._read_timeout_s) from None
@@ -133,17 +149,36 @@ class FarSide:
             response.close()
 
 
+def _no_host(address: Address | ProxyAddress) -> DestinationError:
+    see_to = "url" if isinstance(address, Address) else "proxy"
+    return DestinationError(f"{address} can be no host's name: see to {see_to}. Nothing was sent")
+
+
 def _body(response: httpx2.Response, until_s: float) -> bytes:
     """As much of an answer's body as comes in time and is small: who goes on talking has said what counts, the status.
 
     Raises what httpx does if it breaks off: half an answer is none.
     """
     body = bytearray()
+    end = threading.Timer(max(0, until_s - monotonic()), _hang_up, [response.extensions["network_stream"]])
+    end.daemon = True
+    end.start()  # a time limit is one read's, and each letter begins another
     try:
         for chunk in response.stream:  # type: ignore[union-attr] # a transport's stream is one to be read here
             body += chunk
             if len(body) > LARGEST_ANSWER_BYTES or monotonic() > until_s:
                 break
-    except httpx2.TimeoutException:
-        pass
+    except httpx2.TransportError as error:
+        if not isinstance(error, httpx2.TimeoutException) and monotonic() < until_s:
+            raise
+    finally:
+        end.cancel()
     return bytes(body)
+
+
+def _hang_up(stream: Any) -> None:
+    """End whatever is being read."""
+    with suppress(OSError):
+        socket.socket.shutdown(
+            stream.get_extra_info("socket"), socket.SHUT_RD
+        )  # an SSLSocket's own would end TLS first

@@ -25,7 +25,7 @@ def preview_of(make: Make, *, idempotency_header: str | None) -> click.Command:
     @click.argument("event_type", metavar="[TYPE]", type=click.Choice(KNOWN), default="report-ready")
     @click.option("--secrets", is_flag=True, help="Show the whole URL and the headers' values too.")
     def preview(event_type: str, *, secrets: bool) -> None:
-        """Show the request for a sample event; nothing is sent."""
+        """Show the request for a sample event, its body whole; nothing is sent."""
         try:
             outgoing = make(*sample(event_type))
         except (PermanentError, DestinationError) as error:

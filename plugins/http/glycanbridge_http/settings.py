@@ -38,7 +38,9 @@ def _certificates(file: Path) -> Path:
 def _content_type(told: str) -> str:
     if _CONTENT_TYPE.fullmatch(told) is None:
         raise ValueError("expected a media type, such as application/json or text/plain; charset=utf-8")
-    if "charset" in told.lower() and "charset=utf-8" not in told.lower().replace('"', ""):
+    parameters = [each.strip().lower().partition("=") for each in told.split(";")[1:]]
+    charsets = [value.strip('"') for name, _, value in parameters if name == "charset"]
+    if charsets not in ([], ["utf-8"]):
         raise ValueError("expected charset=utf-8, or none: the body is written in UTF-8")
     return told
 
@@ -64,7 +66,7 @@ class HttpSettings(BaseModel):
     """Where requests go, by https. In its path and query may stand values, such as `{{ event.data.order_id }}`."""
     content_type: Annotated[str, AfterValidator(_content_type)] = "application/json"
     """What the body is; values in a template are escaped for it."""
-    body: str | None = Field(None, min_length=1)
+    body: str | None = Field(None, min_length=1, repr=False)
     """A Jinja2 template of the body; without one it is the event as JSON."""
     as_signed: bool = False
     """Send the body exactly as GlycanAge signed it; needs `personal: full`."""
@@ -103,6 +105,21 @@ class HttpSettings(BaseModel):
         if personal is not None and not address.fixed:
             _try(lambda event, delivery: address.url(values(event, delivery, personal)), info)
         return url
+
+    @field_validator("proxy")
+    @classmethod
+    def _sees_nothing(cls, proxy: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        url = info.data.get("url")
+        if proxy is not None and url is not None and not Address.of(url).tls:
+            raise ValueError("expected none beside an http:// url: the proxy would get everything in clear")
+        return proxy
+
+    @field_validator("idempotency_header")
+    @classmethod
+    def _is_no_proof(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and name.lower() in headers_of(info.data.get("auth"), None):
+            raise ValueError("expected another header: auth sets this one")
+        return name
 
     @field_validator("body")
     @classmethod

@@ -7,38 +7,26 @@ out of it, and is bounded in steps and size, so that a mistake in it costs neith
 from __future__ import annotations
 
 import json
+import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes, pass_context
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS as JINJAS_FILTERS
 from jinja2.runtime import Context, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from glycanbridge_http.limits import MOST_STEPS, Limits, RefusedError
+from glycanbridge_http.sandbox import LIMITS, METHODS, Bounded, Own, Sandbox, filters, tests
 
 Escape = Callable[[object], str]
 """What is printed for a value. Raises `ValueError` or `TypeError` if it cannot stand there."""
 
 LARGEST_TEMPLATE = 65_536
 """Characters of a template."""
-LARGEST_TEXT = 1 << 20
-"""Characters of what it makes: as much as a request of GlycanAge's."""
-MOST_STEPS = 100_000
-"""Rounds of all of a template's loops together."""
-FILTERS = (
-    "abs", "capitalize", "count", "default", "dictsort", "first", "float", "int", "items", "join", "last", "length",
-    "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr",
-    "sort", "string", "sum", "title", "trim", "truncate", "unique", "upper", "wordcount",
-)  # fmt: skip
-"""Jinja's own that a template may use, besides `tojson`: none that can make much out of little, or that escapes."""
-METHODS = (
-    "endswith", "get", "isoformat", "items", "keys", "lower", "replace", "split", "startswith", "strftime", "strip",
-    "timestamp", "title", "upper", "values",
-)  # fmt: skip
-"""What may be called on a value."""
 _STATEMENTS = nodes.Output | nodes.If | nodes.For | nodes.Assign
+_QUOTES = "_quotes"
 _FILE = "<a template of bridge.yaml>"
 
 
@@ -74,50 +62,51 @@ class MadeJson(str):
     __slots__ = ()
 
 
-class _TooMuch(ValueError):
-    """A template goes on for too long, or makes too much."""
+class _Quotes:
+    """Whether what comes next stands between the quotes of JSON, after all that was written."""
 
+    _SIGNS = re.compile(r'"|\\(.?)', re.DOTALL)
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, in which a name of a mapping's is its value, and `*` is for numbers."""
+    def __init__(self) -> None:
+        self.open = False
+        self._escaped = False
 
-    intercepted_binops = frozenset({"*", "**", "%"})  # `"x" * 10 ** 9`, also while it is compiled
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" or not (isinstance(left, int | float) and isinstance(right, int | float)):
-            raise SecurityError(f"{operator} is for numbers, and there are no powers")
-        return super().call_binop(context, operator, left, right)
-
-    def getattr(self, obj: Any, attribute: str) -> Any | Undefined:
-        if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
-        if isinstance(obj, Mapping) and attribute not in METHODS and not attribute.startswith("_"):
-            return self.undefined(f"there is no {attribute}; there is {', '.join(map(str, obj))}", obj, attribute)
-        return super().getattr(obj, attribute)
+    def read(self, text: str) -> None:
+        """Go on with what was written."""
+        begin = 1 if self._escaped and text else 0
+        self._escaped = self._escaped and not text
+        for sign in self._SIGNS.finditer(text, begin):
+            self._escaped = sign[1] == ""
+            self.open ^= sign[1] is None
 
 
 class Template:
     """A template, compiled. It may be used by several threads at once."""
 
-    def __init__(self, source: str, *, escape: Escape, statements: bool = True) -> None:
-        """Raises `TemplateFault` with the line of what is wrong. Without `statements` there are values alone."""
-        sandbox = _Sandbox(
+    def __init__(self, source: str, *, escape: Escape, bare: Escape | None = None, statements: bool = True) -> None:
+        """Raises `TemplateFault` with the line of what is wrong. Without `statements` there are values alone.
+
+        `bare` is for what stands outside quotes, where those mean something: in JSON.
+        """
+        sandbox = Sandbox(
             undefined=StrictUndefined,
-            finalize=escape,
+            finalize=_printed(escape, bare),
             autoescape=False,  # `finalize` is what escapes
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             cache_size=0,
         )
-        sandbox.filters = {name: JINJAS_FILTERS[name] for name in FILTERS} | {"tojson": to_json, "_counted": _counted}
+        sandbox.filters = filters({"tojson": to_json})
+        sandbox.tests = tests()
         sandbox.globals = {"range": _range}
         if len(source) > LARGEST_TEMPLATE:
             raise TemplateFault(None, f"expected at most {LARGEST_TEMPLATE} characters")
         try:
             tree = sandbox.parse(source)
             _look_through(tree, statements=statements)
-            tree.set_environment(sandbox)  # of the counters that were put in
+            Bounded().visit(tree)
+            tree.set_environment(sandbox)  # of what was put in
             code = sandbox.compile(tree, filename=_FILE)
         except TemplateSyntaxError as error:
             raise TemplateFault(error.lineno, str(error.message)) from None
@@ -130,11 +119,12 @@ class Template:
     def render(self, values: Mapping[str, object]) -> str:
         """What it makes of `values`. Raises `TemplateFault`."""
         made, size = [], 0
+        limits, quotes = Limits(), _Quotes()
         try:
-            for piece in self._template.generate(values, _steps=iter(range(MOST_STEPS))):
+            for piece in self._template.generate(values, **{LIMITS: limits, _QUOTES: quotes}):
                 size += len(piece)
-                if size > LARGEST_TEXT:
-                    raise _TooMuch(f"it makes more than {LARGEST_TEXT} characters")  # noqa: TRY301 (with the line)
+                limits.room(size)
+                quotes.read(piece)
                 made.append(piece)
         except Exception as error:
             raise TemplateFault(_line(error), _reason(error), str(error)) from None
@@ -166,6 +156,13 @@ def in_json(value: object) -> str:
     return to_json(value)
 
 
+def in_json_bare(value: object) -> str:
+    """A value within JSON, outside quotes. A text is none there: `45,2` would be two numbers."""
+    if isinstance(value, MadeJson) or not isinstance(value, str | datetime):
+        return in_json(value)
+    raise RefusedError("a text stands outside quotes: write quotes around it, or tojson after it")
+
+
 def moment(value: datetime) -> str:
     """`2023-08-27T08:00:00.000Z`."""
     return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -182,41 +179,51 @@ def _for_json(value: object) -> object:
     raise TypeError("expected a value to print, not something to call")
 
 
-@pass_context
-def _counted(context: Context, items: Iterable[object]) -> Iterator[object]:
-    """The items of a loop, each at the cost of a step."""
-    steps = context["_steps"]
-    for each in items:
-        if next(steps, None) is None:
-            raise _TooMuch(f"its loops go round more than {MOST_STEPS} times")
-        yield each
+def _printed(escape: Escape, bare: Escape | None) -> Callable[[Context, object], str]:
+    """How Jinja prints a value: what was written before it says whether it stands between quotes."""
+
+    @pass_context
+    def finalize(context: Context, value: object) -> str:
+        if bare is None or context[_QUOTES].open:
+            return escape(value)
+        return value if isinstance(value, Own) else bare(value)
+
+    return finalize
 
 
 def _range(*arguments: int) -> range:
     made = range(*arguments)
     if len(made) > MOST_STEPS:
-        raise _TooMuch(f"a range has more than {MOST_STEPS} numbers")
+        raise RefusedError(f"a range has more than {MOST_STEPS} numbers")
     return made
 
 
 def _look_through(tree: nodes.Template, *, statements: bool) -> None:
-    """Refuse what a template may not do, and have its loops counted."""
+    """Refuse what a template may not do."""
     for statement in tree.find_all(nodes.Stmt):
         if not isinstance(statement, _STATEMENTS if statements else nodes.Output):
             there_is = "values, if, for and set" if statements else "values in {{ }} alone"
             _refuse(statement, f"{type(statement).__name__.lower()} cannot be used here: there are {there_is}")
     for reference in tree.find_all(nodes.NSRef):
         _refuse(reference, "only a name of its own can be set")
+    for loop in tree.find_all(nodes.For):
+        if loop.recursive:
+            _refuse(loop, "recursive cannot be used here")
+    _look_at_names(tree)
+
+
+def _look_at_names(tree: nodes.Template) -> None:
+    """Refuse names that are not the template's to use."""
+    names: list[nodes.Name | nodes.Filter] = [*tree.find_all(nodes.Name), *tree.find_all(nodes.Filter)]
+    for each in names:
+        if each.name.startswith("_"):
+            _refuse(each, "a name that begins with _ is none of a template's")
     for call in tree.find_all(nodes.Call):
         target = call.node
         if isinstance(target, nodes.Getattr) and target.attr in METHODS:
             continue
         if not (isinstance(target, nodes.Name) and target.name == "range"):
             _refuse(call, f"this cannot be called: there are range and, of a value, {', '.join(METHODS)}")
-    for loop in tree.find_all(nodes.For):
-        if loop.recursive:
-            _refuse(loop, "recursive cannot be used here")
-        loop.iter = nodes.Filter(loop.iter, "_counted", [], [], None, None, lineno=loop.lineno)
 
 
 def _refuse(node: nodes.Node, why: str) -> NoReturn:
@@ -232,7 +239,7 @@ def _line(error: Exception) -> int | None:
 
 def _reason(error: Exception) -> str:
     """Why a template failed, without what Jinja says of it: that may quote a value."""
-    if isinstance(error, _TooMuch):
+    if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, SecurityError):
         return "it does what a template may not"

@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 README = Path(__file__).parents[1] / "README.md"
 HOST = "portal.clinic.example"
 URL = f"https://{HOST}/hooks/zXcVbNeedle"
+NO_IP = "10.0.0.256"
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -71,6 +72,13 @@ def test_an_address_by_https_or_of_this_machine_is_taken_and_only_its_host_shown
         (f"https://{HOST}:{{{{ 443 }}}}/needle", "expected a whole address"),
         (f"http://{HOST}/needle", "expected https://"),
         ("http://127.0.0.1.evil.example/needle", "expected https://"),
+        ("https://portal..clinic.example/needle", "expected a host's name"),
+        (f"https://{'a' * 64}.example/needle", "expected a host's name"),
+        ("https://a-.example/needle", "expected a host's name"),
+        (f"https://{NO_IP}/needle", "expected a host, and this is no IP address"),
+        ("https://[:::1]/needle", "expected a host, and this is no IP address"),
+        ("https://[1:2]/needle", "expected a host, and this is no IP address"),
+        (f"{URL}/{'x' * 8000}", "expected an address of at most 8000 characters"),
         (f"{URL}\n", "expected a path and a query"),
         (f"{URL}#x", "expected a path and a query"),
         (f"{URL}/a b", "expected a path and a query"),
@@ -104,6 +112,22 @@ def test_a_proxy_that_could_not_be_used_as_it_is_written_is_refused_without_bein
     loc, message = refused(proxy=proxy)
     assert loc == "proxy"
     assert message.startswith("expected http://HOST:PORT or ")
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy..clinic.example:3128", f"http://{NO_IP}:3128", "http://[1:2]:3128"])
+def test_a_proxys_host_that_can_be_none_is_refused(proxy):
+    """As one of `url` is."""
+    loc, message = refused(proxy=proxy)
+    assert loc == "proxy"
+    assert message.startswith("expected a host")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]"])
+def test_a_proxy_beside_an_address_without_tls_is_refused(host):
+    """Through a proxy it would be the proxy's own machine, and all of it would cross the network in clear."""
+    loc, message = refused(url=f"http://{host}/needle", proxy="http://127.0.0.1:3128")
+    assert loc == "proxy"
+    assert message == "expected none beside an http:// url: the proxy would get everything in clear"
 
 
 # What may stand in a request
@@ -147,6 +171,10 @@ def test_who_the_bridge_is_is_told_once(auth, header):
         "headers", f"expected no {header.lower()}: the bridge sets it, by auth or idempotency_header"
     )  # fmt: skip
     assert settings(headers={header: "x"})
+    assert refused(auth=auth, idempotency_header=header) == (
+        "idempotency_header", "expected another header: auth sets this one"
+    )  # fmt: skip
+    assert settings(idempotency_header=header)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +205,8 @@ def test_the_bridge_shows_who_it_is_in_one_way(auth, loc, expected):
         ({"content_type": "json"}, "content_type", "expected a media type"),
         ({"content_type": "text/plain\r\nX-Evil: 1"}, "content_type", "expected a media type"),
         ({"content_type": "text/plain; charset=latin-1"}, "content_type", "expected charset=utf-8"),
+        ({"content_type": "text/plain; charset=utf-8; charset=latin-1"}, "content_type", "expected charset=utf-8"),
+        ({"content_type": "text/plain; charset=utf-8-sig"}, "content_type", "expected charset=utf-8"),
         ({"as_signed": True}, "as_signed", "expected personal: full beside it"),
         ({"as_signed": True, "personal": "full", "body": "x", "content_type": "text/plain"}, "as_signed", "not both"),
         ({"idempotency_header": "a b"}, "idempotency_header", "expected a header's name"),
@@ -198,6 +228,14 @@ def test_a_setting_that_cannot_work_is_told_at_start_with_what_to_write(wrong, l
     at, message = refused(**wrong)
     assert at == loc
     assert expected in message
+
+
+@pytest.mark.parametrize(
+    "parameters", ["", "; charset=utf-8", ';charset="UTF-8"', "; x-charset=latin-1; charset=utf-8"]
+)
+def test_the_charset_that_the_body_has_is_taken_however_it_is_written(parameters):
+    """A parameter of another name says nothing of it."""
+    assert settings(content_type=f"text/plain{parameters}")
 
 
 # What a status means
@@ -256,6 +294,7 @@ def test_the_settings_show_no_secret():
         headers={"X-Key": "needle1"}, auth={"basic": {"user": "a", "password": "needle2"}}, check_url=f"{URL}/needle3",
         proxy="http://a:needle4@127.0.0.1:1",
     )  # fmt: skip
+    assert "needle" not in repr(settings(body='{"token": "needle5"}'))
     plugin = Http(ours)
     parts = Address.of(ours.url), ProxyAddress.of(ours.proxy)
     shown = f"{ours!r} {ours} {ours.model_dump()} {ours.model_dump_json()} {parts} {parts[0]} {parts[1]} {vars(plugin)}"

@@ -2,7 +2,6 @@
 
 import json
 import time
-from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
@@ -10,10 +9,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from glycanbridge_http import Http, HttpSettings
 from glycanbridge_http.bodies import as_told, from_template, values
+from glycanbridge_http.limits import MOST_STEPS
 from glycanbridge_http.requests import Requests
 from glycanbridge_http.samples import KNOWN, sample, samples
+from glycanbridge_http.sandbox import FILTERS, METHODS
 from glycanbridge_http.signing import key_of, signed
-from glycanbridge_http.templates import FILTERS, METHODS, MOST_STEPS, Template, TemplateFault, as_text, in_json
+from glycanbridge_http.templates import Template, TemplateFault, as_text, in_json
 from pydantic import SecretStr, ValidationError
 
 from glycanbridge import EVENT_TYPES, PermanentError, Personal
@@ -145,6 +146,34 @@ def test_in_plain_text_nothing_is_nothing_and_times_are_iso():
                 sets=[]) == "2023-08-27T08:00:00.000Z []"  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "content_type", ["text/json", "application/x-ndjson", "application/jsonl", "application/JSON; a=b"]
+)
+@pytest.mark.parametrize("value", NASTY)
+def test_a_text_ends_no_quotes_in_json_of_another_name(content_type, value):
+    """Otherwise a value could begin a field of its own."""
+    source = '{"kit": "{{ event.data.kit_code }}"}'
+    assert json.loads(made(source, content_type=content_type, kitCode=value)) == {"kit": value}
+
+
+def test_each_line_of_json_lines_is_json():
+    """And the whole is none; elsewhere it has to be."""
+    source = '{"a": "{{ event.data.kit_code }}"}\n\n{"a": {{ event.data }}}\n'
+    first, _, second = made(source, content_type="application/x-ndjson").split("\n")
+    assert json.loads(first)["a"] == json.loads(second)["a"]["kit_code"]
+    assert "it makes no valid JSON" in fault(f"{source}{{", content_type="application/jsonl").reason
+    assert "it makes no valid JSON" in fault(source, content_type="text/json").reason
+
+
+@pytest.mark.parametrize("content_type", ["application/xml", "text/xml", "application/fhir+xml; a=b"])
+@pytest.mark.parametrize("sign", ["\x01", "\x1f", "\ufffe"])
+def test_a_sign_that_xml_has_not_is_a_fault(content_type, sign):
+    """It is known before anything is sent, as what is no valid JSON is."""
+    source = "<a>{{ event.data.kit_code }}</a>"
+    assert "a sign that XML has not" in fault(source, content_type=content_type, kitCode=f"KIT{sign}1").reason
+    assert made(source, content_type=content_type, kitCode="a\tž…😀") == "<a>a\tž…😀</a>"
+
+
 def test_a_value_is_never_a_template():
     """What GlycanAge sends is not run."""
     assert made("{{ event.data.kit_code }}", content_type="text/plain", kitCode="{{ 7 * 7 }}") == "{{ 7 * 7 }}"
@@ -174,6 +203,13 @@ def test_a_value_that_could_climb_the_path_is_a_dead_letter(value):
     ) as raised:
         requests.of(event, delivery)
     assert value.strip() not in str(raised.value) or value in {".", ".."}
+
+
+def test_a_value_too_long_for_an_address_is_a_dead_letter():
+    """It will never be shorter."""
+    requests = Requests(_unchecked(url="https://portal.clinic.example/a/{{ event.data.kit_code }}"))
+    with pytest.raises(PermanentError, match=r"^url: it makes an address of more than 8000 characters"):
+        requests.of(*sample("report-ready", kitCode="x" * 70_000))
 
 
 def test_nothing_at_all_cannot_be_a_part_of_a_path():
@@ -242,8 +278,11 @@ def test_a_statement_that_is_not_for_templates_is_refused_with_its_line(statemen
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("{% for a in range(99999) %}\n{% for b in range(99999) %}\n{% endfor %}{% endfor %}", "its loops go round"),
-        ("{% for a in event.data.kit_code %}\n{% for b in range(99999) %}\n{% endfor %}{% endfor %}", "its loops go"),
+        (
+            "{% for a in range(99999) %}\n{% for b in range(99999) %}\n{% endfor %}{% endfor %}",
+            "its loops and filters go round",
+        ),
+        ("{% for a in event.data.kit_code %}\n{% for b in range(99999) %}\n{% endfor %}{% endfor %}", "its loops and"),
         ("{% for a in range(99999) %}{{ event.data }}{% endfor %}", "it makes more than"),
         ("x" * 70_000, "expected at most 65536"),
         ("{{ " + "(" * 3000 + ")" * 3000 + " }}", "it cannot be compiled"),
@@ -287,7 +326,7 @@ def test_what_may_be_called_changes_nothing():
         ('{\n"a": {{ event.data.nothing }}}', "line 2 of it: there is no nothing; there is kit_code, practice_id"),
         ('{\n"a": {{ event.data.glycan_age }}}', "line 2 of it: there is no glycan_age; there is kit_code"),
         ('{\n\n"a": {{ nothing }}}', "line 3 of it: 'nothing' is undefined"),
-        ('{\n"a": {{ event.type }}}', "it makes no valid JSON (line 2, column 6 of what it makes: Expecting value)"),
+        ('{\n"a": {{ event.type }}}', "line 2 of it: a text stands outside quotes: write quotes around it, or tojson"),
         ('{"a": NaN}', "it makes no valid JSON"),
         ('{"a": 1}}', "it makes no valid JSON (line 1, column 9 of what it makes: Extra data)"),
         ("[" * 5000, "it makes no valid JSON"),
@@ -347,7 +386,11 @@ def test_there_is_a_sample_of_every_event_type():
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ('{"a":\n{{ event.data.glycan_age }}}', "body: it makes no valid JSON (line 2, column 1 of what it makes: "),
+        ('{"a":\n{{ event.data.glycan_age }}}', "body: line 2 of it: a text stands outside quotes"),
+        ('{"a":\n{{ event.data.glycan_age | float }}}',
+         "body: line 2 of it: what should be a number is none, and there is no default; "),
+        ('{"a":{{ event.data.glycan_age | length }}\n{{ "}" if event.data.glycan_age == "45.2" }}',
+         "body: it makes no valid JSON (line 2, column 1 of what it makes: "),
         ('{"a":\n{{ event.data.glycan_age | float(default=event.data.x) }}}',
          "body: line 2 of it: it names something that is not told of this event; "),
         ('{"a":\n"{{ event.data[event.data.glycan_age] or "" }}"}',
@@ -401,9 +444,32 @@ def test_each_secret_signs_and_the_time_is_the_attempts():
 
 
 def test_an_age_is_text_for_a_template():
-    """GlycanAge writes it so; a bare one is a number in JSON."""
-    assert made('{"a": "{{ event.data.glycan_age }}", "b": {{ event.data.glycan_age }}}') == '{"a": "45.2", "b": 45.2}'
-    assert Decimal(made("{{ event.data.glycan_age }}")) == Decimal("45.2")
+    """GlycanAge writes it so; whoever wants a number says so."""
+    source = '{"a": "{{ event.data.glycan_age }}", "b": {{ event.data.glycan_age | float }}}'
+    assert made(source) == '{"a": "45.2", "b": 45.2}'
+    assert made("{{ event.data.glycan_age | float(none) }}", glycanAge="n/a") == "null"
+    assert made("{{ event.data.chronological_age | int }}") == "42"
+
+
+@pytest.mark.parametrize("age", ["45,2", "45.2", "n/a", ""])
+def test_a_text_outside_quotes_is_no_json_whatever_is_in_it(age):
+    """`45,2` would reach the far side as two results."""
+    assert "a text stands outside quotes" in fault("[{{ event.data.glycan_age }}]", glycanAge=age).reason
+    found = fault('{"a": "\\"", "b": {{ event.data.glycan_age }}}', glycanAge=age)
+    assert "a text stands outside quotes" in found.reason
+    assert json.loads(made('["\\\\", "\\"{{ event.data.glycan_age }}"]', glycanAge=age)) == ["\\", f'"{age}']
+
+
+def test_a_time_outside_quotes_is_a_text_too():
+    """In ISO 8601 it is no JSON."""
+    assert "a text stands outside quotes" in fault("[{{ event.timestamp }}]").reason
+
+
+def test_a_templates_own_letters_may_stand_outside_quotes():
+    """The comma between the items of a list."""
+    source = '[{% for each in [1, 2, 3] %}{{ each }}{{ "," if not loop.last else "" }}{% endfor %}{{ ", 4" }}]'
+    assert json.loads(made(source)) == [1, 2, 3, 4]
+    assert json.loads(made("""["{{ 'a"' if event.type else "b" }}"]""")) == ['a"']
 
 
 def test_one_template_serves_many_threads_and_events():

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx2
 import pytest
@@ -150,6 +150,13 @@ def test_a_far_side_is_spoken_to_by_tls_with_its_own_name_through_a_proxy_with_a
     (request,) = peer.requests
     assert (request.path, request.headers["host"]) == ("/needle", HOST)
     assert "proxy-authorization" not in request.headers
+
+
+@pytest.mark.parametrize("host", ["xn--a.example", "xn--99999999999.example"])
+def test_a_host_that_only_the_network_finds_to_be_none_is_told_plainly(make, deliver, host):
+    """Whatever the settings let through, no error but the contract's comes out."""
+    with pytest.raises((DestinationError, TemporaryError), match=f"^{host}"):
+        deliver(make(url=f"https://{host}/x", connect_timeout_s=2))
 
 
 def test_a_proxy_in_the_environment_is_not_used(peer, make, proxied, deliver, monkeypatch):
@@ -707,3 +714,42 @@ def test_the_class_names_its_settings_and_its_contract():
     """As every plugin."""
     assert Http.Settings is HttpSettings
     assert Http.contract == ">=1.0,<2"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_answers_body_is_waited_for_no_longer_than_both_timeouts_together(
+    make, deliver, peer, tls_peer, authority, *, tls
+):
+    """A letter shortly before the end, then nothing: it was taken, and that is known from its status."""
+    there = tls_peer("127.0.0.1") if tls else peer
+
+    def answer(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        handler.close_connection = True
+        there.over.wait(1.7)
+        with suppress(OSError):
+            handler.wfile.write(b"o")
+        there.over.wait(10)
+
+    there.answer = answer
+    begun = time.monotonic()
+    assert deliver(make(url=there.url, connect_timeout_s=1, read_timeout_s=1, ca_file=authority.file)) == "200"
+    assert time.monotonic() - begun < 3
+
+
+def test_a_host_with_several_addresses_is_tried_no_longer_than_connect_timeout_s(make, deliver, monkeypatch):
+    """Otherwise the attempt would be cut off, and be unknown though nothing left."""
+    with ExitStack() as stack:
+        door = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = door.getsockname()
+        for _ in range(8):  # until nobody is let in any more
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            with suppress(BlockingIOError):
+                one.connect(address)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)] * 4
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        begun = time.monotonic()
+        with pytest.raises(TemporaryError, match=r"no connection within 0\.5 s"):
+            deliver(make(url="https://portal.clinic.example/", connect_timeout_s=0.5, read_timeout_s=1))
+        assert time.monotonic() - begun < 1.5
