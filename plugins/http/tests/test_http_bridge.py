@@ -296,7 +296,7 @@ def test_a_wrong_address_is_told_at_the_start_without_being_shown(serving):
 def test_the_preview_is_a_command_of_the_destinations(serving, peer):
     """`glycanbridge destinations run NAME preview`: what would be sent, and nothing is."""
     listed = serving.run("destinations", "run", "portal")
-    assert listed.stdout == "preview  Show the request for a sample event; nothing is sent.\n"
+    assert listed.stdout == "preview  Show the request for a sample event, its body whole; nothing is sent.\n"
     done = serving.run("destinations", "run", "portal", "preview", "kit-received")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"POST {peer.origin}/***\nContent-Type: application/json\n")
