@@ -266,7 +266,11 @@ assert deliver(plugin, "report-ready").unknown
 plugin.close()
 """
 
-    done = subprocess.run([sys.executable, "-c", program, url_of(service), tmp_path], timeout=30, check=False)
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # also where it is not installed
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, url_of(service), tmp_path], env=environ, timeout=30, check=False
+    )
 
     assert done.returncode == 0
 
