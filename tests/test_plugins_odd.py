@@ -7,18 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
 import pytest
 from serving import delivery, install_plugin, sample, until
 
-from glycanbridge import rehearsal
 from glycanbridge.attempt import Attempts
 from glycanbridge.delivery import Result
 from glycanbridge.plugins import installed_plugins
-from glycanbridge.rehearsal import killed_by
 
 GOOD = """
 from glycanbridge import hookimpl
@@ -55,6 +52,13 @@ def rules(tmp_path):
         return next(each for each in installed_plugins([file.stem], files=[file]) if each.name == file.stem)
 
     return rules
+
+
+def alone(code: str) -> str:
+    """What some code prints in a process with one thread: in a test's own there are more, and nothing is rehearsed."""
+    names = "import os, subprocess, sys, time; from pathlib import Path; from glycanbridge.rehearsal import killed_by"
+    command = [sys.executable, "-c", f"{names}\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
 def found(name: str):
@@ -346,13 +350,12 @@ def test_a_command_that_is_ended_while_it_rehearses_ends_and_leaves_nothing(serv
 
 
 def test_what_an_import_has_started_does_not_outlive_its_rehearsal(tmp_path):
-    """Each `check` would leave another one."""
+    """Each `check` would leave another process behind."""
     told = tmp_path / "pid"
+    sleeper = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid"
 
-    def load() -> None:
-        told.write_text(str(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid))
+    assert alone(f"print(killed_by([lambda: Path({str(told)!r}).write_text(str({sleeper}))]))") == "[None]"
 
-    assert killed_by([load]) == [None]
     child = int(told.read_text())
     try:
         until(lambda: gone(child), timeout_s=2)
@@ -361,29 +364,18 @@ def test_what_an_import_has_started_does_not_outlive_its_rehearsal(tmp_path):
             os.kill(child, signal.SIGKILL)
 
 
-def test_an_import_that_closes_every_file_is_no_killer(tmp_path):
+def test_an_import_that_closes_every_file_is_no_killer():
     """Libraries that make daemons do that; and nothing of the bridge goes on in the child."""
-    here = os.getpid()
-    went_on = tmp_path / "went-on"
-    try:
-        (how,) = killed_by([lambda: os.closerange(3, 256)])
-    except OSError:
-        if os.getpid() != here:
-            went_on.write_text("the child has left the rehearsal")
-            os._exit(0)
-        raise
-    assert not went_on.exists()
-    assert how is None
+    assert alone("print(killed_by([lambda: os.closerange(3, 256)])); print('once')") == "[None]\nonce"
 
 
 def test_it_can_be_rehearsed_with_very_many_files_open():
     """`select` takes no number beyond 1023."""
-    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
-    try:
-        assert killed_by([lambda: None]) == [None]
-    finally:
-        for each in held:
-            os.close(each)
+    held = "held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]"
+
+    assert alone(f"{held}\nprint(killed_by([lambda: None, lambda: os._exit(3)]))") == (
+        "[None, 'ends the process (exit code 3)']"
+    )
 
 
 def test_a_bridge_whose_starter_ignores_sigchld_starts(serving):
@@ -395,16 +387,11 @@ def test_a_bridge_whose_starter_ignores_sigchld_starts(serving):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_machine_that_has_no_process_left_does_not_keep_the_bridge_from_starting(monkeypatch, packages):
+def test_a_machine_that_has_no_process_left_does_not_keep_the_bridge_from_starting():
     """It could still receive; the hosts are tried again later."""
-    install_plugin(packages, "good", GOOD.format(name="Good"))
+    full = "def full():\n    raise BlockingIOError(11, 'Resource temporarily unavailable')"
 
-    def full() -> int:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr(os, "fork", full)
-    (told,) = installed_plugins(["good"], rehearse=True)
-    assert told.name == "good"
+    assert alone(f"{full}\nos.fork = full\nprint(killed_by([lambda: os._exit(3)]))") == "[None]"
 
 
 def test_problems_of_a_file_that_cannot_be_loaded_are_all_rehearsed_first(serving):
@@ -418,14 +405,13 @@ def test_problems_of_a_file_that_cannot_be_loaded_are_all_rehearsed_first(servin
     assert done.returncode == 78
 
 
-def test_several_imports_that_hang_are_given_up_together(monkeypatch, packages):
+def test_several_imports_that_hang_are_given_up_together():
     """Nobody answers GlycanAge meanwhile."""
-    monkeypatch.setattr(rehearsal.killed_by, "__kwdefaults__", {"within_s": 1.0})
-    for name in ("one", "two", "three"):
-        install_plugin(packages, name, "import time\ntime.sleep(3600)\n")
-    began = time.monotonic()
-    installed_plugins(["one", "two", "three"], rehearse=True)
-    assert time.monotonic() - began < 2.5
+    hang = "began = time.monotonic()\ntold = killed_by([lambda: time.sleep(3600)] * 3, within_s=1.0)"
+
+    told = alone(f"{hang}\nprint(set(told), time.monotonic() - began < 2)")
+
+    assert told == "{'does not come back within 1 s'} True"
 
 
 # --- destinations run ---
