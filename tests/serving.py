@@ -221,12 +221,13 @@ class Serving:
 
     def stop(self, *, kill: bool = False) -> int:
         """End the server, in order or with SIGKILL; its exit code."""
+        process = self.process  # once it has ended, whoever waits for that may start the next one
         if kill:
-            self.process.kill()
+            process.kill()
         else:
-            self.process.terminate()
-        code = self.process.wait(30)
-        self.process.stdout.close()
+            process.terminate()
+        code = process.wait(30)
+        process.stdout.close()
         return code
 
     def connect(self) -> Connection:
