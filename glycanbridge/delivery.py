@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from glycanbridge.errors import PermanentError
+
 Clock = Callable[[], int]
 """Tells the time in milliseconds since the epoch. Tests bring one that is turned by hand."""
 
@@ -25,6 +27,9 @@ def steady_clock() -> int:
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return (time.monotonic_ns() if boot is None else time.clock_gettime_ns(boot)) // 1_000_000
 
+
+ReportSource = Callable[["Delivery"], bytes]
+"""Gives the report file of a delivery's event. Raises as `Delivery.report`."""
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """How long a far side may make us wait beyond our own schedule: a mistaken Retry-After must not park a result."""
@@ -98,6 +103,22 @@ class Delivery:
     """When the bridge received the event (UTC)."""
     body: bytes = field(repr=False)
     """The event exactly as GlycanAge signed it."""
+    report_source: ReportSource | None = field(default=None, repr=False, compare=False)
+    """Where `report` has its file from; the bridge's own."""
+
+    def report(self) -> bytes:
+        """The report file (a PDF) of a `report-ready` event, fetched from GlycanAge once for all destinations.
+
+        Raises `NotYetError` while it cannot be had: let it pass on to wait for the report. Raises `PermanentError` if
+        it never will be: no `glycanage:` in `bridge.yaml`, an address that is not GlycanAge's, something that is no
+        PDF, or it was waited for as long as `glycanage.reports.give_up_h` says. Catch both to deliver without it; the
+        text says why, and holds nothing of the patient's.
+        """
+        if self.event_type != "report-ready":
+            raise PermanentError(f"there is no report of a {self.event_type} event")
+        if self.report_source is None:
+            raise PermanentError("reports cannot be fetched: bridge.yaml has no `glycanage:` with base_url and token")
+        return self.report_source(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ GlycanBridgeError
 │   ├── JournalUnavailable        cannot commit now; trying again later may help
 │   ├── JournalMissing            has not been made yet: nothing was received so far
 │   └── JournalUnusable           cannot be used by this program at all; trying again will not help
+├── GlycanAgeError            GlycanAge's API did not do what it was asked
 ├── ListenError               the receiver's address cannot be listened on
 ├── DeadLetterError           a dead letter that cannot be read or written
 ├── HostStopped               a plugin's process was ended because the bridge stops
@@ -84,6 +85,22 @@ class JournalMissing(JournalError):
 
 class JournalUnusable(JournalError):
     """The journal cannot be used by this program: not a journal, or made by a newer GlycanBridge."""
+
+
+class GlycanAgeError(GlycanBridgeError):
+    """GlycanAge's API did not do what it was asked; the text says why and what to do, in one line.
+
+    `status` is the HTTP status, `None` if there was no answer that could be read. `temporary`: asking again later may
+    help. `retry_after_s` is what GlycanAge asked for, if it did.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, temporary: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        self.status = status
+        self.temporary = temporary
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class ListenError(GlycanBridgeError):

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 JOURNAL = "sqlite:///var/journal.db"
 DEAD_LETTERS = "var/dead-letters"
-KEYS = ("receiver", "journal", "dead_letters", "retry", "plugin_files", "destinations")
+KEYS = ("receiver", "journal", "dead_letters", "glycanage", "retry", "plugin_files", "destinations")
 """What a bridge.yaml has; with another key one of these may be meant, and the default would be a wrong place."""
 
 

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationInfo
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
 from glycanbridge.event_types import AnyEventType, OrderedBy
-from glycanbridge.places import DEAD_LETTERS, JOURNAL, in_folder, journal_url
+from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.places import DEAD_LETTERS, JOURNAL, journal_url
 from glycanbridge.problems import validate
+from glycanbridge.settings_kinds import LocalPath, Seconds, Strict, Timeout, folder_in
+
+__all__ = ["LocalPath", "Timeout"]
 
 DESTINATION_NAME = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
 VENDORS_SECRET_LENGTH = 32
@@ -23,17 +27,8 @@ PUBLISHED_SECRETS = {"your-secure-32-character-or-longer-secret", "test-secret-k
 """The secrets of the vendor's page: anybody could sign with them."""
 
 
-def _in_folder(path: Path, info: ValidationInfo) -> Path:
-    return in_folder(path, _folder(info))
-
-
 def _journal_url(url: str, info: ValidationInfo) -> str:
-    return journal_url(url, _folder(info))
-
-
-def _folder(info: ValidationInfo) -> Path:
-    folder: Path = (info.context or {}).get("folder", Path())
-    return folder
+    return journal_url(url, folder_in(info))
 
 
 def _address(listen: str) -> str:
@@ -62,37 +57,13 @@ def _meant(secret: SecretStr) -> SecretStr:
     return secret
 
 
-LocalPath = Annotated[Path, AfterValidator(_in_folder)]
-"""A path for settings models, a plugin's too: relative ones are taken from the folder of `bridge.yaml`."""
-
-
-def _within_an_attempt(seconds: float, info: ValidationInfo) -> float:
-    limit_s = (info.context or {}).get("timeout_s")
-    if limit_s is not None and seconds >= limit_s:
-        raise ValueError(f"expected less than the destination's timeout_s, {limit_s:g}, which ends a whole attempt")
-    return seconds
-
-
-Timeout = Annotated[
-    float, Field(gt=0, le=3600, allow_inf_nan=False, validate_default=True), AfterValidator(_within_an_attempt)
-]
-"""Seconds that a plugin waits for its far side, for settings models: less than the destination's `timeout_s`."""
-
-
 def _name(name: str) -> str:
     if re.fullmatch(DESTINATION_NAME, name) is None:
         raise ValueError("expected a name of letters, digits and '-', at most 64 of them")
     return name
 
 
-Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class ReceiverSettings(_Strict):
+class ReceiverSettings(Strict):
     """Where the bridge listens, and whose requests it takes."""
 
     listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8080"
@@ -117,7 +88,7 @@ class ReceiverSettings(_Strict):
         return int(self.listen.rpartition(":")[2])
 
 
-class RetrySettings(_Strict):
+class RetrySettings(Strict):
     """How often and when a delivery is tried again."""
 
     tries: int = Field(3, ge=1, le=10)
@@ -126,14 +97,14 @@ class RetrySettings(_Strict):
     """Seconds to wait before attempts 2, 3, ...; after the last of them a delivery is given up."""
 
 
-class DestinationRetrySettings(_Strict):
+class DestinationRetrySettings(Strict):
     """What one destination does otherwise than `retry`."""
 
     tries: int | None = Field(None, ge=1, le=10)
     schedule_s: tuple[Seconds, ...] | None = None
 
 
-class CircuitSettings(_Strict):
+class CircuitSettings(Strict):
     """When a destination that fails again and again is left alone, and how often it is asked whether it is back."""
 
     failures: int = Field(5, ge=0, le=1000)
@@ -143,7 +114,7 @@ class CircuitSettings(_Strict):
     longest_wait_s: Seconds = Field(900, gt=0)
 
 
-class DestinationSettings(_Strict):
+class DestinationSettings(Strict):
     """A plugin switched on under a name."""
 
     plugin: str
@@ -172,7 +143,7 @@ class DestinationSettings(_Strict):
     """The plugin's own."""
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """All of `bridge.yaml`."""
 
     receiver: ReceiverSettings
@@ -180,10 +151,12 @@ class Settings(_Strict):
     """`sqlite:///PATH`."""
     dead_letters: LocalPath = Field(Path(DEAD_LETTERS), validate_default=True)
     """The directory of dead letters."""
+    glycanage: GlycanAgeSettings | None = None
+    """GlycanAge's own API, for whoever registers webhooks or fetches reports through the bridge."""
     retry: RetrySettings = RetrySettings()
     plugin_files: tuple[LocalPath, ...] = ()
     """Plugins that are files of your own: `rules.py` is the plugin `rules`. Nobody else may write to such a file."""
-    destinations: dict[Annotated[str, AfterValidator(_name)], DestinationSettings] = {}
+    destinations: dict[Annotated[str, AfterValidator(_name)], DestinationSettings] = Field({})
 
     def retry_of(self, destination: str) -> RetrySettings:
         """The retries of one destination: its own where it has them, else the default."""

@@ -23,8 +23,8 @@ def sign(body: bytes, secret: str) -> str:
     return "sha256=" + _digest(body, secret).hex()
 
 
-def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
-    """Return if any of `secrets` signed `body`; every secret is tried, so that time does not tell which one fits.
+def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> int:
+    """Which of `secrets` signed `body`, counted from 0; every one is tried, so that time does not tell which one fits.
 
     `header` is the header's value as it came, `None` if there was none. The prefix must be exact; hex digits may be in
     either case, since they name the same bytes.
@@ -37,8 +37,15 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> None:
     if form is None:
         raise SignatureError("malformed")
     claimed = bytes.fromhex(form[1])
-    if not any([hmac.compare_digest(claimed, _digest(body, secret)) for secret in secrets]):  # noqa: C419 (no early exit)
+    fits = [hmac.compare_digest(claimed, _digest(body, secret)) for secret in secrets]
+    if not any(fits):
         raise SignatureError("wrong")
+    return fits.index(True)
+
+
+def fingerprint(secret: str) -> str:
+    """Eight hex digits that tell one secret from another and nothing else about it."""
+    return hashlib.sha256(b"glycanbridge fingerprint:" + secret.encode()).hexdigest()[:8]
 
 
 def _digest(body: bytes, secret: str) -> bytes:

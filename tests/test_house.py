@@ -34,10 +34,21 @@ HOMES = {
     "falcon": {"receiver"},
     "filelock": {"journals"},
     "greenlet": {"turns"},
+    "httpx2": {"glycanage"},
     "packaging": {"plugins"},
     "pluggy": {"hookspecs", "plugins"},
     "hypothesis": {"testing"},
-    "pydantic": {"bridge_events", "events", "personal", "settings", "problems", "plugins", "testing"},
+    "pydantic": {
+        "bridge_events",
+        "events",
+        "glycanage_settings",
+        "personal",
+        "settings",
+        "settings_kinds",
+        "problems",
+        "plugins",
+        "testing",
+    },
     "pydantic_core": {"problems"},
     "pytest": {"testing"},
     "ruamel": {"bridge_yaml"},
@@ -220,6 +231,7 @@ def test_every_module_has_its_tests():
         "hookspecs": "plugins", "errors": "events", "event_types": "events", "identity": "events",
         "plugin_files": "plugins", "rehearsal": "plugins", "bridge_events": "announcements",
         "journals": "journals_sqlite", "disk": "power_loss", "http_connection": "http_server",
+        "settings_kinds": "settings", "glycanage_settings": "glycanage",
     }  # fmt: skip
     rooms = {each.relative_to(PACKAGE).parts[0].removesuffix(".py") for each in MODULES} - {"__init__", "__main__"}
     missing = {room for room in rooms if not (ROOT / "tests" / f"test_{elsewhere.get(room, room)}.py").exists()}
