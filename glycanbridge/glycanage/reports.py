@@ -99,7 +99,7 @@ class Reports:
     def _kept(self, file: Path) -> bytes | None:
         try:
             content = file.read_bytes()
-            os.utime(file, (self._clock() / 1000,) * 2)
+            self._touch(file)
         except OSError:
             return None
         return content if _trouble_with(content) is None else None
@@ -138,12 +138,17 @@ class Reports:
             handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb") as opened:
                 opened.write(content)
+            self._touch(partial)
             sync(partial)
             partial.replace(file)
         except OSError as error:
             log.warning("a report cannot be kept in %s: %s", file.parent, error.strerror)
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+    def _touch(self, file: Path) -> None:
+        """It was asked for now."""
+        os.utime(file, (self._clock() / 1000,) * 2)
 
     def _missing(self, error: GlycanAgeError, delivery: Delivery) -> NotYetError | PermanentError:
         waited_s = max(0.0, self._clock() / 1000 - delivery.received_at.timestamp())
