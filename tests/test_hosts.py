@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import HandClock
-from serving import delivery, install_plugin, sample, until
+from serving import alive, delivery, install_plugin, sample, until
 
 from glycanbridge.delivery import Delivery, Outcome, Result, Scope
 from glycanbridge.errors import HostStopped, NotYetError, PermanentError
@@ -77,14 +77,6 @@ raise MemoryError
 WAIT_FOR_GO = "Path('there').touch(); open('go').read()"
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs: one that only waits for its parent to look at it does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 class Hosts:
@@ -667,7 +659,7 @@ BRIDGE = """
 import sys, threading
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {packages!r}]
-from serving import delivery, until
+from serving import alive, delivery, until
 from glycanbridge.errors import HostStopped, NotYetError, PermanentError
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan
