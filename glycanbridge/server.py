@@ -18,6 +18,7 @@ from glycanbridge.destinations import open_destinations
 from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable
 from glycanbridge.events import build_models
+from glycanbridge.glycanage.notes import SecretNotes
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
@@ -61,7 +62,12 @@ class Server:
             announcer=Announcer(self._destinations, tell=self._observers.tell),
         )
         self._dispatcher = Dispatcher(bridge, self._forks)
-        self._keeper = Keeper(journal=self._journal, destinations=self._destinations, dead_letters=dead_letters)
+        self._keeper = Keeper(
+            journal=self._journal,
+            destinations=self._destinations,
+            dead_letters=dead_letters,
+            notes=SecretNotes(self._journal, bridge.secrets),
+        )
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
             create_app(
