@@ -1,6 +1,6 @@
 """Looks after what lanes hold and what they leave behind: renews leases, writes dead letters that could not be written.
 
-It also notes in the journal which secrets the bridge takes and which have signed: nothing of that is in a request's way.
+It also notes in the journal which secrets the bridge takes and which have signed, out of every request's way.
 One thread, which sleeps nearly always.
 """
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "check": ("check.command", "Say what bridge.yaml does, or everything that is wrong with it."),
     "serve": ("serve.command", "Receive GlycanAge's events and deliver them."),
     "send": ("send.command", "Post a signed sample event, as GlycanAge would."),
+    "webhooks": ("webhooks.command", "Register this bridge at GlycanAge; list, delete, change the secret."),
     "events": ("events.command", "Look at the events in the journal, and deliver past ones again."),
     "deliveries": ("deliveries.command", "Look at what is owed, delivered or dead, and decide about it."),
     "destinations": ("destinations.command", "Show what is owed where; pause and resume."),

@@ -1,4 +1,4 @@
-"""What the journal is told about secrets, by fingerprint: which a bridge takes, which have signed, which are registered.
+"""What the journal is told of secrets, by fingerprint: which a bridge takes, which have signed, which are registered.
 
 A rotation looks here where it stands: the bridge that serves and the person who rotates are two processes.
 """
@@ -42,7 +42,7 @@ class SecretNotes:
 
     def __init__(self, journal: Journal, secrets: Secrets) -> None:
         self._journal, self._secrets = journal, secrets
-        self._to_take = set(secrets.fingerprints)
+        self._to_take = list(dict.fromkeys(secrets.fingerprints))
         self._signed: set[str] = set()
 
     def write(self) -> None:
@@ -50,9 +50,10 @@ class SecretNotes:
 
         What could not be noted is noted the next time.
         """
-        for each in sorted(self._to_take):
+        while self._to_take:  # in the order of the list: the last one is the newest
+            each = self._to_take[0]
             self._note(each, TAKES, news=last(secret_history(self._journal, each), TAKES) is None)
-            self._to_take.discard(each)
+            del self._to_take[0]
         self._signed |= self._secrets.signed()
         for each in sorted(self._signed):
             self._note(each, SIGNED, news=self._is_news(each))
