@@ -18,6 +18,7 @@ from glycanbridge.destinations import Destinations, open_destinations
 from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable, Problem
 from glycanbridge.events import build_models
+from glycanbridge.glycanage.notes import SecretNotes
 from glycanbridge.glycanage.reports import Reports
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
@@ -66,6 +67,7 @@ class Server:
             destinations=self._destinations,
             dead_letters=dead_letters,
             reports=self._reports,
+            notes=SecretNotes(self._journal, bridge.secrets),
         )
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
