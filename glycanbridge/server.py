@@ -90,6 +90,16 @@ class Server:
             host = f"[{host}]"
         return f"http://{host}:{port}{self._receiver.path}"
 
+    @property
+    def destinations(self) -> Destinations:
+        """Every destination, those that cannot run too."""
+        return self._destinations
+
+    def stop(self) -> None:
+        """Let `run` come to its end, in order. Any thread may call it."""
+        self._readiness.stopping = True
+        self._http.stop()
+
     def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; then answer running requests, let running attempts end, and close.
 
@@ -135,8 +145,7 @@ class Server:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._readiness.stopping:
             os._exit(1)
-        self._readiness.stopping = True
-        self._http.stop()
+        self.stop()
 
 
 def _log(destinations: Destinations, problems: list[Problem]) -> None:

@@ -18,6 +18,7 @@ WRONG_CONFIGURATION = 78
 """The exit code that says a restart does not help (EX_CONFIG of sysexits.h)."""
 
 COMMANDS = {
+    "demo": ("demo.command", "Show a whole bridge at work, with invented events: nothing leaves this machine."),
     "init": ("init.command", "Write what is missing: bridge.yaml, var/ and the webhook's secret."),
     "check": ("check.command", "Say what bridge.yaml does, or everything that is wrong with it."),
     "serve": ("serve.command", "Receive GlycanAge's events and deliver them."),
