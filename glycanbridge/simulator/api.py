@@ -64,8 +64,10 @@ class SimulatedApi:
             request_deadline_s=10.0,
             in_turns=False,  # what hangs must hold up nobody else
         )
-        self._thread = threading.Thread(target=self._server.run, args=(_nothing,), name="simulated-api", daemon=True)
+        listens = threading.Event()
+        self._thread = threading.Thread(target=self._server.run, args=(listens.set,), name="simulated-api", daemon=True)
         self._thread.start()
+        listens.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -200,7 +202,3 @@ def _serialize_error(_req: falcon.Request, resp: falcon.Response, error: falcon.
     """JSON whatever the Accept header asks for."""
     resp.data = json.dumps({"message": error.description or error.title}).encode()
     resp.content_type = falcon.MEDIA_JSON
-
-
-def _nothing() -> None:
-    pass

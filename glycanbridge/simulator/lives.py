@@ -101,7 +101,7 @@ def _assignments(rng: random.Random, kits: int, practices: Sequence[str]) -> lis
                     ids=ids,
                     received=received,
                     reported=received + rng.uniform(0.25, 0.38),
-                    age=rng.randint(24, 79),
+                    age=rng.randint(35, 79),
                     younger_by=rng.uniform(-9, 12),
                     whole_years=index % 4 == 1,
                 )

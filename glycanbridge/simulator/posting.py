@@ -10,7 +10,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from time import monotonic
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from glycanbridge.signature import HEADER
 
@@ -35,9 +35,7 @@ class Poster:
 
     def __init__(self, url: str, *, limit_s: float = LIMIT_S, keep_alive: bool = False) -> None:
         """Raises `ValueError` if `url` is no http or https URL."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{url}: expected http://HOST:PORT/PATH or https://HOST/PATH")
+        parts = _parts(url)
         self.url, self._limit_s, self._keep_alive = url, limit_s, keep_alive
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if parts.scheme == "https":
@@ -78,6 +76,8 @@ class Poster:
         connection.response_class = partial(_response, until_s)  # type: ignore[assignment]
         answer = connection.getresponse()
         content = answer.read(LARGEST_ANSWER_BYTES)
+        if answer.length and len(content) < LARGEST_ANSWER_BYTES:
+            raise HTTPException("it broke off in the middle of its answer")
         if not answer.isclosed():  # there is more of it, which nobody wants
             connection.close()
         return answer.status, content
@@ -88,6 +88,17 @@ class Poster:
         if isinstance(error, OSError) and error.strerror:
             return error.strerror
         return str(error) or type(error).__name__
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        possible = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        possible = False
+    if not possible:
+        raise ValueError(f"{url}: expected http://HOST:PORT/PATH or https://HOST/PATH")
+    return parts
 
 
 def _response(until_s: float, sock: socket.socket, **more: Any) -> HTTPResponse:

@@ -22,6 +22,8 @@ Signature = Literal["right", "wrong", "missing"]
 PRACTICE = "practice_67890"
 UNKNOWN_TYPE = "kit-rejected"
 """A type that the vendor's page does not have, and might one day."""
+FORGED_AGE = "19.9"
+"""The result in the report that is forged; nobody in a story is so young."""
 _MINUTE_MS = 60_000
 
 
@@ -133,7 +135,7 @@ def _strange(sendings: Sequence[Sending], rng: random.Random) -> Iterator[Sendin
     at_ms, number = unknown.at_ms + 30 * _MINUTE_MS, len(sendings)
     odd = replace(unknown, at_ms=at_ms, number=number, type=UNKNOWN_TYPE, body=body, twist="unknown type")
     yield replace(odd, expected="quarantined")
-    body = _altered(forged, data={"glycanAge": "20.0"})
+    body = _altered(forged, data={"glycanAge": FORGED_AGE})
     odd = replace(forged, at_ms=forged.at_ms + 5 * _MINUTE_MS, number=number + 1, body=body, twist="forged")
     yield replace(odd, expected="401", signature="wrong")
     body = _altered(unsigned, data={"status": "unsigned"})
