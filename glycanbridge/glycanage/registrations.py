@@ -95,7 +95,7 @@ def read_one(told: Any) -> Registration | None:
 
 
 def path_of(webhook_id: str) -> str:
-    """The path of a registration. Raises `GlycanAgeError` for an id that would be another path."""
+    """The path of a registration, its id escaped. Raises `GlycanAgeError` for an id that would be another path."""
     if not _is_id(webhook_id):
         raise GlycanAgeError(f"{shown(webhook_id) or 'nothing'!r} is no id of a webhook: `webhooks list` shows them")
     return f"/webhooks/{''.join(each if _PLAIN.fullmatch(each) else _escaped(each) for each in webhook_id)}"
@@ -114,7 +114,8 @@ def _escaped(sign: str) -> str:
 
 
 def _is_id(text: str) -> bool:
-    return 0 < len(text) <= 200 and text.isprintable() and "/" not in text and "\\" not in text and ".." not in text
+    odd = any(not each.isprintable() or each in "/\\" for each in text) or ".." in text or text == "."
+    return 0 < len(text) <= 200 and not odd
 
 
 def _list_in(told: Any) -> Sequence[Any] | None:
