@@ -11,6 +11,7 @@ import threading
 import time
 
 from glycanbridge.bridge import Bridge
+from glycanbridge.delivery import ReportSource
 from glycanbridge.errors import HostStopped, JournalUnavailable, without_text
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.lanes import Lane, open_lanes
@@ -52,12 +53,14 @@ class _Bell:
 class Dispatcher:
     """The lanes of every destination that runs, each in a thread of its own."""
 
-    def __init__(self, bridge: Bridge, forks: Forks) -> None:
-        """`forks` starts the processes that plugins run in."""
+    def __init__(self, bridge: Bridge, forks: Forks, *, reports: ReportSource | None = None) -> None:
+        """`forks` starts the processes that plugins run in; `reports` gives report files, if anybody does."""
         self._bridge = bridge
         self._stopping = threading.Event()
         running = [each for each in bridge.destinations.values() if each.runs]
-        lanes = [lane for each in running for lane in open_lanes(each, forks=forks, stopping=self._stopping)]
+        lanes = [
+            lane for each in running for lane in open_lanes(each, forks=forks, stopping=self._stopping, reports=reports)
+        ]
         self._bells = {each.destination.name: _Bell() for each in lanes}
         self._threads = [
             threading.Thread(target=self._run, args=(each,), name=each.name, daemon=True) for each in lanes

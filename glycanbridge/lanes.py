@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from glycanbridge.attempt import Attempts
-from glycanbridge.delivery import Claim, Delivery, Outcome, Result
+from glycanbridge.delivery import Claim, Delivery, Outcome, ReportSource, Result
 from glycanbridge.destinations import Destination
 from glycanbridge.hosts import BATCH_S, CLOSE_S, Host, Made
 from glycanbridge.hosts.forks import Forks
@@ -88,8 +89,9 @@ class SharedPlugin:
     It is made by the first call, within that call's time limit, and closed by the last lane.
     """
 
-    def __init__(self, destination: Destination, *, lanes: int) -> None:
+    def __init__(self, destination: Destination, *, lanes: int, reports: ReportSource | None = None) -> None:
         self._destination = destination
+        self._reports = reports
         self._lock = threading.Lock()
         self._attempts: Attempts | None = None
         self._lanes = lanes
@@ -99,7 +101,9 @@ class SharedPlugin:
         with self._lock:
             if self._attempts is None:
                 self._attempts = self._destination.attempts()
-        return self._attempts.deliver(delivery)
+        return self._attempts.deliver(
+            delivery if self._reports is None else replace(delivery, report_source=self._reports)
+        )
 
     def leave(self) -> None:
         """A lane ends. A plugin that takes longer than `CLOSE_S` to close is left behind."""
@@ -115,9 +119,17 @@ class SharedPlugin:
 
 
 def open_lanes(
-    destination: Destination, *, forks: Forks, stopping: threading.Event, lanes: int | None = None
+    destination: Destination,
+    *,
+    forks: Forks,
+    stopping: threading.Event,
+    lanes: int | None = None,
+    reports: ReportSource | None = None,
 ) -> list[Lane]:
-    """Every lane of a destination, or so many, each with a host of its own. No plugin is made before it is needed."""
+    """Every lane of a destination, or so many, each with a host of its own. No plugin is made before it is needed.
+
+    `reports`: where report files come from, if there are any.
+    """
     settings = destination.settings
     lanes = settings.lanes if lanes is None else lanes
     if settings.isolation == "process":
@@ -129,14 +141,15 @@ def open_lanes(
             folder=destination.folder,
             tries=destination.retry.tries,
             memory_mb=settings.memory_mb,
+            reports=reports is not None,
         )
 
         def lane(number: int) -> Lane:
-            host = ProcessHost(plan=plan, timeout_s=settings.timeout_s, forks=forks)
+            host = ProcessHost(plan=plan, timeout_s=settings.timeout_s, forks=forks, reports=reports)
             return Lane(destination, host, number=number, stopping=stopping)
 
     else:
-        shared, left_behind = SharedPlugin(destination, lanes=lanes), LeftBehind()
+        shared, left_behind = SharedPlugin(destination, lanes=lanes, reports=reports), LeftBehind()
 
         def lane(number: int) -> Lane:
             host = ThreadHost(

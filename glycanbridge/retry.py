@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import tenacity
 
-from glycanbridge.errors import DestinationError, NotYetError, PermanentError, TemporaryError
+from glycanbridge.errors import DestinationError, GlycanAgeError, NotYetError, PermanentError, TemporaryError
 
 T = TypeVar("T")
 
@@ -22,6 +22,8 @@ JITTER = 0.1
 
 
 def _worth_another_try(error: BaseException) -> bool:
+    if isinstance(error, GlycanAgeError):
+        return error.temporary and error.retry_after_s is None
     asked_to_wait = isinstance(error, TemporaryError) and (error.retry_after_s is not None or error.unknown)
     known = isinstance(error, PermanentError | NotYetError | DestinationError)
     return isinstance(error, Exception) and not known and not asked_to_wait

@@ -14,10 +14,12 @@ from glycanbridge.announcements import Announcer
 from glycanbridge.bridge import Bridge
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.dead_letters import DeadLetters
-from glycanbridge.destinations import open_destinations
+from glycanbridge.destinations import Destinations, open_destinations
 from glycanbridge.dispatcher import Dispatcher
-from glycanbridge.errors import JournalUnavailable
+from glycanbridge.errors import JournalUnavailable, Problem
 from glycanbridge.events import build_models
+from glycanbridge.glycanage.notes import SecretNotes
+from glycanbridge.glycanage.reports import Reports
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
@@ -44,11 +46,7 @@ class Server:
         self._socket = bind(settings.receiver.host, settings.receiver.port)
         self._destinations, problems = open_destinations(settings, source)  # while there is one thread
         self._journal = open_journal(settings.journal)
-        for problem in problems:
-            log.error("this destination stops until it is mended: %s", problem)
-        for each in self._destinations.values():
-            for line in each.outdated:
-                log.warning("the plugin %s is outdated: %s", each.settings.plugin, line)
+        _log(self._destinations, problems)
         dead_letters = DeadLetters(settings.dead_letters)
         dead_letters.tidy()
         self._forks = Forks()
@@ -60,8 +58,17 @@ class Server:
             dead_letters=dead_letters,
             announcer=Announcer(self._destinations, tell=self._observers.tell),
         )
-        self._dispatcher = Dispatcher(bridge, self._forks)
-        self._keeper = Keeper(journal=self._journal, destinations=self._destinations, dead_letters=dead_letters)
+        self._reports = None if settings.glycanage is None else Reports(settings.glycanage)
+        self._dispatcher = Dispatcher(
+            bridge, self._forks, reports=None if self._reports is None else self._reports.file_of
+        )
+        self._keeper = Keeper(
+            journal=self._journal,
+            destinations=self._destinations,
+            dead_letters=dead_letters,
+            reports=self._reports,
+            notes=SecretNotes(self._journal, bridge.secrets),
+        )
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
             create_app(
@@ -82,6 +89,16 @@ class Server:
         if self._socket.family == socket.AF_INET6:
             host = f"[{host}]"
         return f"http://{host}:{port}{self._receiver.path}"
+
+    @property
+    def destinations(self) -> Destinations:
+        """Every destination, those that cannot run too."""
+        return self._destinations
+
+    def stop(self) -> None:
+        """Let `run` come to its end, in order. Any thread may call it."""
+        self._readiness.stopping = True
+        self._http.stop()
 
     def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; then answer running requests, let running attempts end, and close.
@@ -105,6 +122,8 @@ class Server:
         self._keeper.stop()
         self._journal.close()
         self._forks.close()
+        if self._reports is not None:
+            self._reports.close()
         log.info("stopped")
 
     def _rescue_of_idle(self) -> None:
@@ -126,5 +145,13 @@ class Server:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._readiness.stopping:
             os._exit(1)
-        self._readiness.stopping = True
-        self._http.stop()
+        self.stop()
+
+
+def _log(destinations: Destinations, problems: list[Problem]) -> None:
+    """Say in the log what is wrong with the plugins, or soon will be."""
+    for problem in problems:
+        log.error("this destination stops until it is mended: %s", problem)
+    for each in destinations.values():
+        for line in each.outdated:
+            log.warning("the plugin %s is outdated: %s", each.settings.plugin, line)

@@ -24,6 +24,7 @@ from glycanbridge.attempt import OUT_OF_MEMORY, Attempts
 from glycanbridge.errors import PluginError, told_to_people, without_text
 from glycanbridge.hosts import Stint
 from glycanbridge.hosts.messages import HostPlan, Inbox, deliveries_of, send, told_of_made
+from glycanbridge.hosts.reports import Asking
 from glycanbridge.plugins import installed_plugins, usable_plugin
 
 if sys.platform != "win32":
@@ -59,6 +60,7 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
         return
     send(talk, {"ready": True})
     inbox = Inbox(talk)
+    deliver = Asking(talk, inbox).during(attempts.deliver) if plan.reports else attempts.deliver
     while True:
         while (message := inbox.message()) is None:
             inbox.fill()
@@ -67,7 +69,7 @@ def _serve(plan: HostPlan, talk: socket.socket) -> None:
             return
         stint = Stint()
         for delivery in deliveries_of(*message):
-            made = stint.make(attempts.deliver, delivery)
+            made = stint.make(deliver, delivery)
             send(talk, told_of_made(made) | {"last": made.outcome is OUT_OF_MEMORY, "over": stint.over})
             if stint.over:
                 break

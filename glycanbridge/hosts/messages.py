@@ -48,6 +48,8 @@ class HostPlan:
     tries: int
     memory_mb: int | None = None
     """How much memory the plugin may have besides what the host itself needs; `None`: as much as there is."""
+    reports: bool = False
+    """Whether the bridge can be asked for report files."""
 
 
 def send(to: socket.socket, told: Mapping[str, object], body: bytes = b"", *, deadline: float | None = None) -> None:

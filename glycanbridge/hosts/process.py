@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from threading import Lock
 from time import monotonic
+from typing import Any
 
 from glycanbridge.attempt import kept_text
-from glycanbridge.delivery import Delivery, Outcome, Result
+from glycanbridge.delivery import Delivery, Outcome, ReportSource, Result
 from glycanbridge.errors import HostStopped, without_text
 from glycanbridge.hosts import CLOSE_S, Made, Stint
 from glycanbridge.hosts.child import Child
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan, made_of, told_of_deliveries
 from glycanbridge.hosts.output import Lines
+from glycanbridge.hosts.reports import MOST_QUESTIONS, told_of_report
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,18 @@ class _NotReady(Exception):
 class ProcessHost:
     """A host in a process; `timeout_s` is for an attempt, `start_s` for the process to make the plugin's instance."""
 
-    def __init__(self, *, plan: HostPlan, timeout_s: float, forks: Forks, start_s: float = START_S) -> None:
+    def __init__(
+        self,
+        *,
+        plan: HostPlan,
+        timeout_s: float,
+        forks: Forks,
+        start_s: float = START_S,
+        reports: ReportSource | None = None,
+    ) -> None:
+        """`reports`: where report files come from, if the `plan` says that they can be asked for."""
         self._plan = plan
+        self._reports = reports
         self._start_s = start_s
         self._timeout_s = timeout_s
         self._forks = forks
@@ -82,14 +94,28 @@ class ProcessHost:
         while left and not stint.over:
             ahead, left = _ahead(left)
             child.tell(*told_of_deliveries(ahead), deadline=monotonic() + self._timeout_s)
-            for _ in ahead:
-                told = child.answer(deadline=monotonic() + self._timeout_s)
+            for delivery in ahead:
+                told = self._answered(child, delivery)
                 yield stint.counted(made_of(told))
                 if told.get("last"):
                     self._end()
                     return
                 if told.get("over"):  # its own word: it may make more of this message than our time would have had
                     return
+
+    def _answered(self, child: Child, delivery: Delivery) -> dict[str, Any]:
+        """The outcome of an attempt, as it was sent. To fetch a report that it asks for takes none of its time."""
+        deadline = monotonic() + self._timeout_s
+        told = child.answer(deadline=deadline)
+        for _ in range(MOST_QUESTIONS):
+            if self._reports is None or "report" not in told:
+                break
+            began = monotonic()
+            message = told_of_report(delivery, self._reports)
+            deadline += monotonic() - began
+            child.tell(*message, deadline=deadline)
+            told = child.answer(deadline=deadline)
+        return told
 
     def close(self) -> None:
         """Let the plugin close, within `CLOSE_S`; then its process is ended, also in the middle of an attempt."""

@@ -27,6 +27,7 @@ _ROOMS = {
     "sample_body": "samples",
     "sample_delivery": "samples",
     "sample_event": "samples",
+    "sample_report": "samples",
     "signed_request": "samples",
 }
 __all__ = list(_ROOMS)

@@ -16,6 +16,7 @@ from glycanbridge.testing.samples import event_body as event_body
 from glycanbridge.testing.samples import sample_body as sample_body
 from glycanbridge.testing.samples import sample_delivery as sample_delivery
 from glycanbridge.testing.samples import sample_event as sample_event
+from glycanbridge.testing.samples import sample_report as sample_report
 from glycanbridge.testing.samples import signed_request as signed_request
 from glycanbridge.testing.smtp_peer import Mail as Mail
 from glycanbridge.testing.smtp_peer import SmtpPeer as SmtpPeer

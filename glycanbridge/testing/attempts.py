@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from glycanbridge.attempt import Attempts
 from glycanbridge.delivery import Delivery, Outcome, Result, Scope
@@ -49,15 +49,17 @@ def deliver(
     tries: int = 1,
     destination: str = "test",
     received_at: datetime | None = None,
+    report: bytes | DeliveryError | None = None,
 ) -> Attempted:
     """Hand an event to the plugin's hook, as a lane does; whatever the hook does, it ends in an outcome.
 
     The event may be a type (the sample of it), a body, an `Event`, or a `Delivery`, which has all the rest. Unlike in a
-    bridge there is one quick try, unless `tries` says otherwise.
+    bridge there is one quick try, unless `tries` says otherwise. `report` is what `delivery.report()` gives or raises.
     """
     delivery = event
     if not isinstance(delivery, Delivery):
-        delivery = sample_delivery(delivery, attempt=attempt, destination=destination, received_at=received_at)
+        told: dict[str, Any] = {"attempt": attempt, "destination": destination, "received_at": received_at}
+        delivery = sample_delivery(delivery, report=report, **told)
     return attempted_with(plugin, delivery, tries=tries)
 
 

@@ -11,7 +11,8 @@ from glycanbridge.announcements import Announcer, settled, told_to
 from glycanbridge.bridge import Accepted, Bridge
 from glycanbridge.bridge_events import parse_kept
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
-from glycanbridge.delivery import Ended
+from glycanbridge.delivery import Delivery, Ended
+from glycanbridge.errors import DeliveryError
 from glycanbridge.event_types import DELIVERY_SETTLED
 from glycanbridge.events import Event
 from glycanbridge.journal import AttemptRow, DeliveryRow, Filter, Replay, Standing
@@ -22,7 +23,7 @@ from glycanbridge.signature import sign
 from glycanbridge.testing.clock import HandClock
 from glycanbridge.testing.hosts import DirectHost, direct_lane
 from glycanbridge.testing.opening import Told, name_of, open_all
-from glycanbridge.testing.samples import SECRET, as_body, sample_body
+from glycanbridge.testing.samples import SECRET, as_body, report_source, sample_body, sample_report
 
 _ALL = 1_000_000_000
 """No list in a test is cut off."""
@@ -60,6 +61,8 @@ class HandBridge:
             told[name_of(plugin)] = {"plugin": plugin, "settings": dict(settings or {}), **destination}
         self.folder = folder
         self.clock = clock or HandClock()
+        self.report: bytes | DeliveryError = sample_report()
+        """What `delivery.report()` gives, or the `NotYetError` or `PermanentError` that it raises, from now on."""
         self._told = told
         self._open()
 
@@ -151,7 +154,9 @@ class HandBridge:
 
     def _open(self) -> None:
         settings, destinations = open_all(self.folder, self._told, retry={"tries": 1})
-        self._hosts = {name: DirectHost(each) for name, each in destinations.items() if each.runs}
+        self._hosts = {
+            name: DirectHost(each, reports=self._report_of) for name, each in destinations.items() if each.runs
+        }
         self._lanes = [direct_lane(host, destinations[name]) for name, host in self._hosts.items()]
         self._dead_letters = DeadLetters(settings.dead_letters, clock=self.clock)
         journal = path_of(settings.journal)
@@ -163,6 +168,9 @@ class HandBridge:
             dead_letters=self._dead_letters,
             announcer=Announcer(destinations, clock=self.clock, tell=self._tell),
         )
+
+    def _report_of(self, delivery: Delivery) -> bytes:
+        return report_source(self.report)(delivery)
 
     def _tell(self, ended: Ended) -> None:
         told = settled(ended, now=self.clock())

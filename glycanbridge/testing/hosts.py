@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from glycanbridge.delivery import Delivery
+from glycanbridge.delivery import Delivery, ReportSource
 from glycanbridge.destinations import Destination
 from glycanbridge.hosts import Made, Stint
 from glycanbridge.lanes import Lane
@@ -15,8 +16,14 @@ from glycanbridge.lanes import Lane
 class DirectHost:
     """Calls the plugin in the lane's own thread; `seconds` tells how long its attempts take."""
 
-    def __init__(self, destination: Destination, seconds: Callable[[], float] = time.monotonic) -> None:
-        """Raises whatever the plugin raises when it is made."""
+    def __init__(
+        self,
+        destination: Destination,
+        seconds: Callable[[], float] = time.monotonic,
+        reports: ReportSource | None = None,
+    ) -> None:
+        """Raises whatever the plugin raises when it is made. `reports` gives report files."""
+        self._reports = reports
         self._attempts = destination.attempts()
         self._seconds = seconds
         self.plugin = self._attempts.instance
@@ -28,7 +35,7 @@ class DirectHost:
         """Make attempts in turn, until one fails."""
         stint, made = Stint(seconds=self._seconds), []
         for each in deliveries:
-            made.append(stint.make(self._attempts.deliver, each))
+            made.append(stint.make(self._attempts.deliver, replace(each, report_source=self._reports)))
             if stint.over or self.stopping.is_set():
                 break
         self.made += len(made)

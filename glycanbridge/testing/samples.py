@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from pydantic.alias_generators import to_camel
 
 from glycanbridge.bridge_events import parse_kept
-from glycanbridge.delivery import Delivery
+from glycanbridge.delivery import Delivery, ReportSource
+from glycanbridge.errors import DeliveryError
 from glycanbridge.events import Event
 from glycanbridge.identity import event_id as identity_of
 from glycanbridge.signature import HEADER, sign
@@ -89,16 +90,36 @@ def signed_request(event: str | bytes | Event = "report-ready", /, *, secret: st
     return SignedRequest(body, {"Content-Type": "application/json", HEADER: sign(body, secret)})
 
 
+def sample_report() -> bytes:
+    """A report file: a small PDF, of nobody."""
+    return (_FOLDER / "report.pdf").read_bytes()
+
+
+def report_source(report: bytes | DeliveryError | None) -> ReportSource:
+    """What gives this `report` to a plugin, or raises it; `None`: the sample."""
+
+    def source(_: Delivery) -> bytes:
+        if isinstance(report, DeliveryError):
+            raise report
+        return sample_report() if report is None else report
+
+    return source
+
+
 def sample_delivery(
     event: str | bytes | Event = "report-ready",
     /,
     *,
+    report: bytes | DeliveryError | None = None,
     attempt: int = 1,
     destination: str = "test",
     event_id: str | None = None,
     received_at: datetime | None = None,
 ) -> Delivery:
-    """A delivery of an event, as a hook gets it. It was received now, and has the id that the bridge would give it."""
+    """A delivery of an event, as a hook gets it. It was received now, and has the id that the bridge would give it.
+
+    `report`: what its `report()` gives, or the `NotYetError` or `PermanentError` that it raises; default: a small PDF.
+    """
     body = as_body(event)
     kept_as = identity_of(body).id if event_id is None else event_id
     return Delivery(
@@ -109,6 +130,7 @@ def sample_delivery(
         attempt=attempt,
         received_at=received_at or datetime.now(UTC),
         body=body,
+        report_source=report_source(report),
     )
 
 
