@@ -178,6 +178,7 @@ def test_its_api_takes_a_registration_and_sends_the_story_there(server):
 
     assert process.returncode == 0, said
     assert "put `glycanage: {base_url: http://127.0.0.1:" in line
+    assert "public_url: http://127.0.0.1:8080/webhooks/glycanage}` into bridge.yaml" in line
     assert "type `glycanbridge webhooks register`" in line
     assert [row["type"] for row in told] == ["kit-received", "report-ready", "kit-rejected", "all"]
     assert told[-1]["unexpected"] == 0

@@ -13,7 +13,6 @@ import click
 
 from glycanbridge.cli.tables import show_rows
 from glycanbridge.event_types import EVENT_TYPES
-from glycanbridge.signature import sign
 from glycanbridge.simulator.api import SimulatedApi
 from glycanbridge.simulator.figures import COLUMNS, rows
 from glycanbridge.simulator.posting import Answer, Poster
@@ -32,22 +31,22 @@ def simulated(story: Story, told: Mapping[str, Any], *, url: str, secret: str) -
     click.echo(f"sending {len(story.sendings)} requests to {url}", err=True)
     try:
         with _signals(), closing(poster):
-            return _tell(story, told, lambda sending: poster.post(sending.body, _signed(sending, secret)))
+            return _tell(story, told, lambda sending: poster.post(sending.body, sending.signed_with(secret)))
     except KeyboardInterrupt:
         return False
 
 
-def serve_api(story: Story, told: Mapping[str, Any]) -> bool:
+def serve_api(story: Story, told: Mapping[str, Any], *, receiver_url: str) -> bool:
     """Serve GlycanAge's API, send the story to the first webhook that is registered there, and serve on until Ctrl-C.
 
-    Raises `ListenError`.
+    `receiver_url` is what people are told to register. Raises `ListenError`.
     """
     host, port = told["listen"]
     account = {name: told[name] for name in ("email", "token", "approve_after_s")}
     fine, began = False, False
     with _signals(), SimulatedApi(host=host, port=port, **account) as api:
         try:
-            _explain(api)
+            _explain(api, receiver_url)
             while not api.approved:
                 time.sleep(LOOKED_EVERY_S)
             webhook, began = api.approved[-1], True
@@ -79,7 +78,7 @@ class _Webhook:
         url, secret = approved[-1].url, approved[-1].secret
         if url not in self._posters:
             self._posters[url] = Poster(url)
-        return self._posters[url].post(sending.body, _signed(sending, secret))
+        return self._posters[url].post(sending.body, sending.signed_with(secret))
 
 
 class _Noticed:
@@ -108,19 +107,13 @@ def _types(story: Story) -> set[str]:
     return {each.type for each in story.sendings}
 
 
-def _explain(api: SimulatedApi) -> None:
-    keys = f"{{base_url: {api.base_url}, email: {api.email}, token: {api.token}, public_url: RECEIVER'S ADDRESS}}"
+def _explain(api: SimulatedApi, receiver_url: str) -> None:
+    keys = f"{{base_url: {api.base_url}, email: {api.email}, token: {api.token}, public_url: {receiver_url}}}"
     click.echo(
         f"{api.base_url} is GlycanAge's API now: put `glycanage: {keys}` into bridge.yaml, run `glycanbridge serve`, "
         "and type `glycanbridge webhooks register`",
         err=True,
     )
-
-
-def _signed(sending: Sending, secret: str) -> str | None:
-    if sending.signature == "missing":
-        return None
-    return sign(sending.body, secret if sending.signature == "right" else f"{secret} of somebody else")
 
 
 def _tell(story: Story, told: Mapping[str, Any], post: Callable[[Sending], Answer]) -> bool:
