@@ -8,7 +8,8 @@ import socket
 import pytest
 from serving import SECRET
 
-from glycanbridge.signature import sign, verify
+from glycanbridge.errors import SignatureError
+from glycanbridge.signature import verify
 from glycanbridge.simulator.load import Load, run_load
 from glycanbridge.simulator.posting import Answer as Came
 from glycanbridge.simulator.posting import Poster
@@ -50,7 +51,7 @@ def sent(url: str, sendings, hand, *, limit_s: float = 10, **more):
     poster = Poster(f"{url}/webhooks/glycanage", limit_s=limit_s)
     sender = Sender(
         sendings,
-        post=lambda each: poster.post(each.body, sign(each.body, SECRET)),
+        post=lambda each: poster.post(each.body, each.signed_with(SECRET)),
         clock=hand.clock,
         sleep=hand.sleep,
         **more,
@@ -137,6 +138,8 @@ def test_no_retries_can_be_wanted(hand):
 def test_a_forged_event_is_to_be_refused_once(hand):
     """A 401 is what it is for; taken, it would be the worst of all answers, and no retry mends it."""
     forged = next(each for each in story(seed=1, begin_ms=0).sendings if each.twist == "forged")
+    with pytest.raises(SignatureError):
+        verify(forged.body, forged.signed_with(SECRET), [SECRET])
     with HttpPeer(Answer(401)) as peer:
         (refused,) = sent(peer.url, [forged], hand)
         peer.answer(ACCEPTED)

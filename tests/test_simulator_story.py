@@ -11,7 +11,6 @@ import pytest
 from serving import PATH, SECRET, served, until
 from test_four_plugins import TOO_MANY, Inbox, Slack, mail_server
 
-from glycanbridge.signature import sign
 from glycanbridge.simulator.posting import Answer, Poster
 from glycanbridge.simulator.sender import Sender
 from glycanbridge.simulator.story import FORGED_AGE, Sending, story
@@ -72,8 +71,7 @@ class Line:
         if self.sent == KILLED_AFTER:
             self.serving.stop(kill=True)
         self.sent += 1
-        signature = sign(sending.body, SECRET if sending.signature == "right" else "not the secret")
-        answer = self._poster.post(sending.body, None if sending.signature == "missing" else signature)
+        answer = self._poster.post(sending.body, sending.signed_with(SECRET))
         self.refused += answer.status is None
         return answer
 
@@ -98,7 +96,8 @@ def test_the_story_reaches_every_destination_across_a_kill(serving, slack, tmp_p
             of_kits = sum(each in {"kit-received", "report-ready"} for each in accepted.values())
             owed = 3 * len(accepted) + of_kits
             rows = ("deliveries", "list", "--limit", "1000")
-            until(lambda: len(serving.rows(*rows, "--state", "delivered")) == owed)
+            until(lambda: min(len(slack.messages), len(inbox.mails)) >= len(accepted), timeout_s=60)
+            until(lambda: len(serving.rows(*rows, "--state", "delivered")) == owed, timeout_s=60)
             states = {row["state"] for row in serving.rows(*rows)}
 
         assert line.refused > 5  # it was away indeed

@@ -6,14 +6,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import click
 
 from glycanbridge.cli.tables import show_rows
 from glycanbridge.event_types import EVENT_TYPES
-from glycanbridge.signature import sign
 from glycanbridge.simulator.api import SimulatedApi
 from glycanbridge.simulator.figures import COLUMNS, rows
 from glycanbridge.simulator.posting import Answer, Poster
@@ -31,26 +30,26 @@ def simulated(story: Story, told: Mapping[str, Any], *, url: str, secret: str) -
     poster = Poster(url)
     click.echo(f"sending {len(story.sendings)} requests to {url}", err=True)
     try:
-        with _signals():
-            return _tell(story, told, lambda sending: poster.post(sending.body, _signed(sending, secret)))
+        with _signals(), closing(poster):
+            return _tell(story, told, lambda sending: poster.post(sending.body, sending.signed_with(secret)))
     except KeyboardInterrupt:
         return False
 
 
-def serve_api(story: Story, told: Mapping[str, Any]) -> bool:
+def serve_api(story: Story, told: Mapping[str, Any], *, receiver_url: str) -> bool:
     """Serve GlycanAge's API, send the story to the first webhook that is registered there, and serve on until Ctrl-C.
 
-    Raises `ListenError`.
+    `receiver_url` is what people are told to register. Raises `ListenError`.
     """
     host, port = told["listen"]
     account = {name: told[name] for name in ("email", "token", "approve_after_s")}
-    fine = False
+    fine, began = False, False
     with _signals(), SimulatedApi(host=host, port=port, **account) as api:
         try:
-            _explain(api)
+            _explain(api, receiver_url)
             while not api.approved:
                 time.sleep(LOOKED_EVERY_S)
-            webhook = api.approved[-1]
+            webhook, began = api.approved[-1], True
             click.echo(f"approved: {webhook.name}, {webhook.url}", err=True)
             wanted = story.only({each for each in _types(story) if each in webhook.events or each not in EVENT_TYPES})
             fine = _tell(wanted, told, _Webhook(api).post)
@@ -58,7 +57,7 @@ def serve_api(story: Story, told: Mapping[str, Any]) -> bool:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            click.echo("stopped" if began else "stopped: no webhook was registered, so nothing was sent", err=True)
     return fine
 
 
@@ -79,15 +78,37 @@ class _Webhook:
         url, secret = approved[-1].url, approved[-1].secret
         if url not in self._posters:
             self._posters[url] = Poster(url)
-        return self._posters[url].post(sending.body, _signed(sending, secret))
+        return self._posters[url].post(sending.body, sending.signed_with(secret))
+
+
+class _Noticed:
+    """Says at once what keeps all from being taken, and not only when the last retry has failed."""
+
+    def __init__(self, post: Callable[[Sending], Answer]) -> None:
+        self._post = post
+        self._told: set[str] = set()
+
+    def post(self, sending: Sending) -> Answer:
+        """Send it."""
+        answer = self._post(sending)
+        if answer.status is None:
+            self._tell(f"no answer ({answer.error}), so it is sent again later: does `glycanbridge serve` run there?")
+        elif answer.status == 401 and sending.signature == "right":
+            self._tell("answered 401, so it is sent again later: is this secret one of the receiver's?")
+        return answer
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            click.echo(line, err=True)
 
 
 def _types(story: Story) -> set[str]:
     return {each.type for each in story.sendings}
 
 
-def _explain(api: SimulatedApi) -> None:
-    keys = f"{{base_url: {api.base_url}, email: {api.email}, token: {api.token}, public_url: RECEIVER'S ADDRESS}}"
+def _explain(api: SimulatedApi, receiver_url: str) -> None:
+    keys = f"{{base_url: {api.base_url}, email: {api.email}, token: {api.token}, public_url: {receiver_url}}}"
     click.echo(
         f"{api.base_url} is GlycanAge's API now: put `glycanage: {keys}` into bridge.yaml, run `glycanbridge serve`, "
         "and type `glycanbridge webhooks register`",
@@ -95,15 +116,9 @@ def _explain(api: SimulatedApi) -> None:
     )
 
 
-def _signed(sending: Sending, secret: str) -> str | None:
-    if sending.signature == "missing":
-        return None
-    return sign(sending.body, secret if sending.signature == "right" else f"{secret} of somebody else")
-
-
 def _tell(story: Story, told: Mapping[str, Any], post: Callable[[Sending], Answer]) -> bool:
     """Send it all and print what came of it; Ctrl-C ends the sending, and what is left counts as not sent."""
-    sender = Sender(story.sendings, post=post, back_off_s=told["back_off_s"], speed=told["speed"])
+    sender = Sender(story.sendings, post=_Noticed(post).post, back_off_s=told["back_off_s"], speed=told["speed"])
     fates: list[Fate] = []
     bar = click.progressbar(
         length=len(story.sendings), label="sending", file=sys.stderr, hidden=not sys.stderr.isatty()

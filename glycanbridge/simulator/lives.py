@@ -16,6 +16,8 @@ WEEK_MS = 7 * 86_400_000
 MOST_KITS = 1000
 """For so many there are ids enough that no two are alike."""
 _SET_SIZES = (1, 2, 3)
+_STUCK = 0.3
+"""The share of the story after which a kit arrives that stays: in six weeks it has waited for four in the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ def _assignments(rng: random.Random, kits: int, practices: Sequence[str]) -> lis
 
 def _trouble(every: list[_Kit]) -> None:
     if len(every) >= 2:
-        every[-1].reported = None
+        every[-1].reported, every[-1].received = None, _STUCK
     if len(every) >= 3:
         first, second = every[0], every[1]
         first.received = min(first.received, second.received)

@@ -35,14 +35,14 @@ class Poster:
 
     def __init__(self, url: str, *, limit_s: float = LIMIT_S, keep_alive: bool = False) -> None:
         """Raises `ValueError` if `url` is no http or https URL."""
-        parts = _parts(url)
+        parts, host = _parts(url)
         self.url, self._limit_s, self._keep_alive = url, limit_s, keep_alive
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if parts.scheme == "https":
             tls = ssl.create_default_context()
-            self._connection: HTTPConnection = HTTPSConnection(parts.hostname, parts.port, context=tls)
+            self._connection: HTTPConnection = HTTPSConnection(host, parts.port, context=tls)
         else:
-            self._connection = HTTPConnection(parts.hostname, parts.port)
+            self._connection = HTTPConnection(host, parts.port)
 
     def post(self, body: bytes, signature: str | None) -> Answer:
         """Send `body` and read the answer; whatever goes wrong is an `Answer` without a status."""
@@ -90,15 +90,14 @@ class Poster:
         return str(error) or type(error).__name__
 
 
-def _parts(url: str) -> SplitResult:
+def _parts(url: str) -> tuple[SplitResult, str]:
     try:
         parts = urlsplit(url)
-        possible = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        possible = False
-    if not possible:
-        raise ValueError(f"{url}: expected http://HOST:PORT/PATH or https://HOST/PATH")
-    return parts
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts, parts.hostname
+    except ValueError:  # half a bracket, a port of letters
+        pass
+    raise ValueError(f"{url}: expected http://HOST:PORT/PATH or https://HOST/PATH")
 
 
 def _response(until_s: float, sock: socket.socket, **more: Any) -> HTTPResponse:

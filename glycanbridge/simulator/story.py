@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.signature import sign
 from glycanbridge.simulator.lives import WEEK_MS, Happening, lives
 
 Expected = Literal["accepted", "duplicate", "quarantined", "401"]
@@ -48,6 +49,12 @@ class Sending:
     def data(self) -> dict[str, Any]:
         """The event's data."""
         return dict(json.loads(self.body)["data"])
+
+    def signed_with(self, secret: str) -> str | None:
+        """The signature that it is sent with, where the webhook has this secret; `None`: with none."""
+        if self.signature == "missing":
+            return None
+        return sign(self.body, secret if self.signature == "right" else f"{secret} of somebody else")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
