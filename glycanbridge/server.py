@@ -19,7 +19,7 @@ from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable, Problem
 from glycanbridge.events import build_models
 from glycanbridge.glycanage.notes import SecretNotes
-from glycanbridge.glycanage.reports import Reports
+from glycanbridge.glycanage.reports import open_reports
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
@@ -58,10 +58,8 @@ class Server:
             dead_letters=dead_letters,
             announcer=Announcer(self._destinations, tell=self._observers.tell),
         )
-        self._reports = None if settings.glycanage is None else Reports(settings.glycanage)
-        self._dispatcher = Dispatcher(
-            bridge, self._forks, reports=None if self._reports is None else self._reports.file_of
-        )
+        self._reports = open_reports(settings.glycanage)
+        self._dispatcher = Dispatcher(bridge, self._forks, reports=self._reports.file_of)
         self._keeper = Keeper(
             journal=self._journal,
             destinations=self._destinations,
@@ -122,8 +120,7 @@ class Server:
         self._keeper.stop()
         self._journal.close()
         self._forks.close()
-        if self._reports is not None:
-            self._reports.close()
+        self._reports.close()
         log.info("stopped")
 
     def _rescue_of_idle(self) -> None:
