@@ -71,7 +71,7 @@ def test_what_we_ask_for_ourselves_is_held_to_the_same(path):
         "https://evil.example/x", "https://api.glycanage.example@evil.example/", "https://u@api.glycanage.example/x",
         "https://api.glycanage.example.evil.example/", "https://api.glycanage.example\\@evil.example/", "https:x",
         "https://api.glycanage.example/../admin", "https://api.glycanage.example/%2e%2e/admin", "ftp://x/", "x", "",
-        "https://\u212aapi.glycanage.example/", "https://api.glycan\u0430ge.example/x", "https://[::1", "https:///x",
+        "https://\u212aapi.glycanage.example/", "HTTPS://api.glycan\u0430ge.example/x", "https://[::1", "https:///x",
         "https://api.glycanage.example:99999/x", "/a\u202eb",
     ],
 )  # fmt: skip
