@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 
-from glycanbridge.doctor.asking import look, way_out
+from glycanbridge.doctor.asking import Seen, look, way_out, within
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.findings import Finding, note, ok, problem, warning
 from glycanbridge.errors import JournalError
@@ -45,11 +46,14 @@ def clock_of_glycanage(facts: Facts) -> Iterator[Finding]:
     api = facts.glycanage
     if api is None:
         return
-    seen = look(api.base_url, timeout_s=api.timeout_s, ca_file=api.ca_file, proxy=way_out(api))
+    asked = partial(look, api.base_url, timeout_s=api.timeout_s, ca_file=api.ca_file, proxy=way_out(api))
+    seen = within(2 * api.timeout_s, {"date": asked})["date"]
     try:
-        theirs = parsedate_to_datetime(seen.headers["date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
-        yield note("clock.glycanage", _ABOUT, "GlycanAge's answer has no date to compare it with")
+        theirs = parsedate_to_datetime(seen.headers["date"]).timestamp() if isinstance(seen, Seen) else None
+    except (KeyError, ValueError):
+        theirs = None
+    if theirs is None:
+        yield note("clock.glycanage", _ABOUT, "GlycanAge gave no date to compare it with")
         return
     apart_s = facts.machine.clock() / 1000 - theirs
     told = f"it is {_span(abs(apart_s))} {'ahead of' if apart_s > 0 else 'behind'} GlycanAge's"

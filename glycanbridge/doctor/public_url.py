@@ -76,7 +76,7 @@ def _unseen(url: str, error: BaseException) -> Finding:
             "public-url.answer", url, f"its name cannot be resolved, {_HERE}", "correct the name in your DNS"
         )
     if isinstance(error, TimeoutError):
-        do = "look at the firewall and port forwarding; an own network often cannot be reached from inside: try elsewhere"
+        do = "look at the firewall and port forwarding; from inside, a network's outside often cannot be reached"
         return problem("public-url.answer", url, f"no answer in time, {_HERE}", do)
     if isinstance(error, ssl.SSLError):
         do = "the proxy must speak TLS 1.2 or later on this port"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import socket
@@ -19,7 +18,6 @@ from glycanbridge.errors import JournalError
 from glycanbridge.settings import ReceiverSettings
 
 ANSWERED_S = 2.0
-_NOBODY = {errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH}
 _NO_HTTP = Seen(0, {}, b"", None)
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (whoever listens everywhere listens here)
 
@@ -36,14 +34,15 @@ def receiver(facts: Facts) -> Iterator[Finding]:
     is_served: bool | None = None
     with suppress(JournalError):
         is_served = served(facts)
-    alive = _ask(settings, "/healthz")
+    patience_s = min(ANSWERED_S, facts.machine.patience_s)
+    alive = _ask(settings, "/healthz", patience_s)
     if alive is None:
         yield _nobody(settings, is_served=is_served)
     elif not _is_ours(alive, "alive"):
         do = f"stop it, or let the bridge listen elsewhere: `receiver.listen` in bridge.yaml{_holder(settings.port)}"
         yield problem("receiver.address", settings.listen, "another program answers there", do)
     else:
-        yield from _ours(settings, is_served=is_served)
+        yield from _ours(settings, patience_s, is_served=is_served)
 
 
 def _nobody(settings: ReceiverSettings, *, is_served: bool | None) -> Finding:
@@ -60,13 +59,13 @@ def _nobody(settings: ReceiverSettings, *, is_served: bool | None) -> Finding:
     return problem("receiver.address", settings.listen, "nobody answers: the bridge does not run", do)
 
 
-def _ours(settings: ReceiverSettings, *, is_served: bool | None) -> Iterator[Finding]:
+def _ours(settings: ReceiverSettings, patience_s: float, *, is_served: bool | None) -> Iterator[Finding]:
     yield ok("receiver.address", settings.listen, "a bridge answers")
     if not is_served:
         told = "the bridge that answers does not serve from this bridge.yaml's journal"
         do = "is it another bridge, or was bridge.yaml changed since it was started? Start it anew"
         yield warning("receiver.journal", settings.listen, told, do)
-    ready = _ask(settings, "/readyz")
+    ready = _ask(settings, "/readyz", patience_s)
     if ready is not None and _is_ours(ready, "ready"):
         yield ok("receiver.ready", settings.listen, "it takes events")
         return
@@ -77,14 +76,14 @@ def _ours(settings: ReceiverSettings, *, is_served: bool | None) -> Iterator[Fin
     yield problem("receiver.ready", settings.listen, told, do)
 
 
-def _ask(settings: ReceiverSettings, path: str) -> Seen | None:
-    """What is answered; `None` if nobody listens there. Whatever is no HTTP is somebody else's: status 0."""
+def _ask(settings: ReceiverSettings, path: str, patience_s: float) -> Seen | None:
+    """What is answered; `None` if nobody does. Whatever is no HTTP is somebody else's: status 0."""
     host = _ANY.get(settings.host, settings.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{path}"
     try:
-        return look(url, timeout_s=ANSWERED_S)
-    except OSError as error:
-        return None if isinstance(error, socket.gaierror) or error.errno in _NOBODY else _NO_HTTP
+        return look(url, timeout_s=patience_s)
+    except OSError:
+        return None
     except HTTPException:
         return _NO_HTTP
 
