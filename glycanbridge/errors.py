@@ -60,10 +60,14 @@ class SettingsError(GlycanBridgeError):
 
 
 class SignatureError(GlycanBridgeError):
-    """A request that was not signed with any of our secrets; `reason` is `missing`, `malformed` or `wrong`."""
+    """A request that was not signed with any of our secrets; `reason` is `missing`, `malformed` or `wrong`.
 
-    def __init__(self, reason: str) -> None:
+    `kind` is the reason, and of a malformed one also what can be seen from the header alone, in fixed words.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
         self.reason = reason
+        self.kind = f"{reason}: {detail}" if detail else reason
         super().__init__(f"signature {reason}")
 
 

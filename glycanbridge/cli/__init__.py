@@ -31,6 +31,8 @@ COMMANDS = {
     "dead-letters": ("dead_letters.command", "Look at what was given up or not understood, and send it again."),
     "db": ("db.command", "Look after the journal's file: check it, back it up."),
     "plugins": ("plugins.command", "Look at the plugins there are, and begin one of your own."),
+    "doctor": ("doctor.command", "Say what is wrong with this bridge, and what to do about it."),
+    "verify": ("verify.command", "Say which secret a body is signed with, or why its signature does not fit."),
     "schema": ("schema.command", "Print the JSON Schema of bridge.yaml."),
 }
 """Where each command is, and what it does, in the order of their use."""
