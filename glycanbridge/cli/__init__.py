@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("serve.command", "Receive GlycanAge's events and deliver them."),
     "send": ("send.command", "Post a signed sample event, as GlycanAge would."),
     "events": ("events.command", "Look at the events in the journal, and deliver past ones again."),
+    "reconcile": ("reconcile.command", "Compare what GlycanAge has with the journal; make the events that never came."),
     "deliveries": ("deliveries.command", "Look at what is owed, delivered or dead, and decide about it."),
     "destinations": ("destinations.command", "Show what is owed where; pause and resume."),
     "dead-letters": ("dead_letters.command", "Look at what was given up or not understood, and send it again."),
