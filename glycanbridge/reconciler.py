@@ -86,8 +86,8 @@ class Reconciler:
         contradicting, incomplete = found.count("contradicts"), found.count("incomplete")
         if contradicting or incomplete:
             log.warning(
-                "%d reports that GlycanAge lists contradict what the journal holds, and %d lack something: none of them "
-                "was made, and `glycanbridge reconcile --api` shows them",
+                "%d reports that GlycanAge lists contradict what the journal holds, and %d lack something: "
+                "none of them was made, and `glycanbridge reconcile --api` shows them",
                 contradicting,
                 incomplete,
             )

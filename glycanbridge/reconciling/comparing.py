@@ -89,10 +89,10 @@ def compare(
         counts["naive"] += at is not None and at.naive
         found.append(row if differ is None else Finding(row=row, what="different", why=_different(differ)))
     missing = [each for each in found if isinstance(each, Row)]
-    judged = _judged(missing, kind, journal, pause) if missing else {}
-    findings = [judged.get(id(each)) if isinstance(each, Row) else each for each in found]
-    counts["repeated"] = findings.count(None)
-    return Comparison(kind=kind, findings=tuple(each for each in findings if each is not None), **counts)
+    judged = _judged(missing, held, journal, pause) if missing else {}
+    findings = [judged[id(each)] if isinstance(each, Row) else each for each in found]
+    counts.update(each for each in findings if isinstance(each, str))
+    return Comparison(kind=kind, findings=tuple(each for each in findings if isinstance(each, Finding)), **counts)
 
 
 def _first_look(row: Row, kind: Kind, since: int | None, until: int | None) -> str | None:
@@ -107,23 +107,22 @@ def _first_look(row: Row, kind: Kind, since: int | None, until: int | None) -> s
     return None
 
 
-def _judged(rows: list[Row], kind: Kind, journal: Questions, pause: Pause) -> dict[int, Finding]:
-    """What is found of each row that is not held, by its `id()`; a repeated one is left out."""
-    facts = Facts(rows)
+def _judged(
+    rows: list[Row], held: Held, journal: Questions, pause: Pause
+) -> dict[int, Finding | Literal["held", "repeated"]]:
+    """What is found of each row that is not plainly held, by its `id()`."""
+    kind, facts = held.kind, Facts(rows)
     facts.gather(journal, pause)
     by_key: dict[tuple[str, ...], list[Row]] = {}
-    judged = {}
+    judged: dict[int, Finding | Literal["held", "repeated"]] = {}
     for row in rows:
         known = facts.about(row)
-        values = _filled(row, known)
-        key = tuple(values.get(name, "").strip() for name in kind.key)
-        if "" in key:
-            judged[id(row)] = _finding(row, values, known, kind)
-        elif not by_key.setdefault(key, []):
-            judged[id(row)] = _finding(row, values, known, kind)
-            by_key[key].append(row)
-        elif not _same(row, by_key[key][0], kind):
-            by_key[key].append(row)
+        whole = Row(row.place, {name: texts[0] for name, texts in known.items() if len(texts) == 1} | dict(row.values))
+        key = tuple(whole.values.get(name, "").strip() for name in kind.key)
+        same = by_key.setdefault(key, []) if "" not in key else []
+        judged[id(row)] = "repeated" if same and _agree(row, same[0], kind) else _finding(row, whole, known, held)
+        if judged[id(row)] != "repeated":
+            same.append(row)
     for same in by_key.values():
         for row in same if len(same) > 1 else ():
             others = ", ".join(each.place for each in same if each is not row)
@@ -132,10 +131,15 @@ def _judged(rows: list[Row], kind: Kind, journal: Questions, pause: Pause) -> di
     return judged
 
 
-def _finding(row: Row, values: Mapping[str, str], known: Mapping[str, tuple[str, ...]], kind: Kind) -> Finding:
+def _finding(row: Row, whole: Row, known: Mapping[str, tuple[str, ...]], held: Held) -> Finding | Literal["held"]:
+    """What is found of a row, and of the `whole` of it: with what is known besides, where that is one thing."""
+    differ = held.differences(whole) if whole.values.keys() != row.values.keys() else None
+    if differ is not None:  # what makes it the same was not all in the row
+        return Finding(row=row, what="different", why=_different(differ)) if differ else "held"
     contradicted = _contradicted(row, known)
     if contradicted:
         return Finding(row=row, what="contradicts", why=contradicted)
+    kind, values = held.kind, whole.values
     lacking = [name for name in kind.fields if name not in values and name != "reportUrl"]
     if lacking:
         several = [name for name in lacking if len(known.get(name, ())) > 1]
@@ -159,12 +163,7 @@ def _contradicted(row: Row, known: Mapping[str, tuple[str, ...]]) -> str:
     return f"another {' and '.join(fields)} is known for this kit or test{ask}"
 
 
-def _filled(row: Row, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """The row's values, with what is known besides where that is one thing."""
-    return {name: texts[0] for name, texts in known.items() if len(texts) == 1} | dict(row.values)
-
-
-def _same(row: Row, other: Row, kind: Kind) -> bool:
+def _agree(row: Row, other: Row, kind: Kind) -> bool:
     """Whether two rows say the same wherever both say something."""
     names = [name for name in kind.fields if name in row.values and name in other.values and name not in kind.moving]
     return all(same_text(name, row.values[name]) == same_text(name, other.values[name]) for name in names)

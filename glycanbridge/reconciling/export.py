@@ -48,8 +48,8 @@ class Export:
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """The fields that no column is known to hold."""
-        return tuple(each for each in self._kind.fields if each not in self._columns)
+        """The fields that no column is known to hold; a report's address can be told without one."""
+        return tuple(each for each in self._kind.fields if each not in self._columns and each != "reportUrl")
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of the file. Raises `ExportError`."""

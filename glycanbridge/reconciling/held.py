@@ -41,18 +41,18 @@ class Held:
     """The things of one kind that are held, each possibly with several versions."""
 
     def __init__(self, kind: Kind) -> None:
-        self._kind = kind
+        self.kind = kind
         self._names = tuple(name for name in kind.fields if name not in (kind.at, kind.key[0], *kind.moving))
         self._packed = struct.Struct(f"{len(self._names) + 1}q")
         self._versions: dict[str, list[bytes]] = defaultdict(list)
 
     def add(self, data: Mapping[str, Any]) -> None:
         """Add what an event tells."""
-        at = data.get(self._kind.at)
+        at = data.get(self.kind.at)
         version = self._packed.pack(
             at if type(at) is int and abs(at) < 2**63 else 0, *(_number(name, data.get(name)) for name in self._names)
         )
-        versions = self._versions[_text(data.get(self._kind.key[0])).strip()]
+        versions = self._versions[_text(data.get(self.kind.key[0])).strip()]
         if version not in versions:
             versions.append(version)
 
@@ -61,17 +61,17 @@ class Held:
 
         `None` if it is not held at all. What the row does not have, or has so that it cannot be read, is not compared.
         """
-        key = row.values.get(self._kind.key[0])
+        key = row.values.get(self.kind.key[0])
         if key is None:
             return None
-        at = read_instant(row.values.get(self._kind.at))
+        at = read_instant(row.values.get(self.kind.at))
         own = {name: _number(name, row.values.get(name)) for name in self._names}
         found = []
         for version in self._versions.get(key.strip(), ()):
             held_at, *rest = self._packed.unpack(version)
             differ = [name for name, held in zip(self._names, rest, strict=True) if own[name] not in (0, held)]
-            if not set(differ) & set(self._kind.key):
-                found.append((*differ, *((self._kind.at,) if at is not None and not at.may_be(held_at) else ())))
+            if not set(differ) & set(self.kind.key):
+                found.append((*differ, *((self.kind.at,) if at is not None and not at.may_be(held_at) else ())))
         return min(found, key=len, default=None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from glycanbridge.errors import GlycanAgeError
 from glycanbridge.glycanage.addresses import joined
@@ -29,11 +30,11 @@ def listed(api: Api, settings: ListSettings, kind: Kind, *, pause: Callable[[], 
     while url is not None:
         number = len(seen) + 1
         where = f"{settings.path.partition('?')[0]}, page {number}"
-        if url in seen:
+        if (name := urlsplit(url)._replace(scheme="", netloc="").geturl()) in seen:
             raise GlycanAgeError(f"{where}: it is a page that came before: see glycanage.report_list.next")
         if number > MOST_PAGES:
             raise GlycanAgeError(f"{where}: more than {MOST_PAGES:,} pages: see glycanage.report_list.next")
-        seen.add(url)
+        seen.add(name)
         try:
             page = api.page(url)
         except ValueError as error:
