@@ -202,7 +202,7 @@ def test_a_row_that_contradicts_the_journal_is_not_made(journal, name):
     ((what, why),) = found(journal, without(NEW, **{name: "another"}))
 
     assert what == "contradicts"
-    assert f"another {name} is known" in why
+    assert f"another {name} for its kit or test" in why
     assert ("could this be the wrong patient?" in why) == (name in {"patientId", "testId"})
     assert "another_" not in why
     assert "patient_123" not in why

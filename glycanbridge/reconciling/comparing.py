@@ -126,7 +126,7 @@ def _judged(
     for same in by_key.values():
         for row in same if len(same) > 1 else ():
             others = ", ".join(each.place for each in same if each is not row)
-            why = f"another row of the same, {others}, says otherwise: could this be the wrong patient?"
+            why = f"could this be the wrong patient? Another row of it says otherwise: {others}"
             judged[id(row)] = Finding(row=row, what="contradicts", why=why)
     return judged
 
@@ -160,7 +160,7 @@ def _contradicted(row: Row, known: Mapping[str, tuple[str, ...]]) -> str:
     if not fields:
         return ""
     ask = ": could this be the wrong patient?" if set(fields) & set(_PATIENT) else ""
-    return f"another {' and '.join(fields)} is known for this kit or test{ask}"
+    return f"another {' and '.join(fields)} for its kit or test{ask}"
 
 
 def _agree(row: Row, other: Row, kind: Kind) -> bool:
