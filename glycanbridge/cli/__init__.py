@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": ("simulate.command", "Be a GlycanAge to rehearse against: weeks of events, its API, or a load."),
     "webhooks": ("webhooks.command", "Register this bridge at GlycanAge; list, delete, change the secret."),
     "events": ("events.command", "Look at the events in the journal, and deliver past ones again."),
+    "reconcile": ("reconcile.command", "Compare what GlycanAge has with the journal; make the events that never came."),
     "deliveries": ("deliveries.command", "Look at what is owed, delivered or dead, and decide about it."),
     "destinations": ("destinations.command", "Show what is owed where; pause and resume."),
     "dead-letters": ("dead_letters.command", "Look at what was given up or not understood, and send it again."),
