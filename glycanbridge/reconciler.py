@@ -17,7 +17,7 @@ from glycanbridge.destinations import Destinations
 from glycanbridge.errors import GlycanAgeError, JournalError, without_text
 from glycanbridge.glycanage.api import Api
 from glycanbridge.glycanage_settings import GlycanAgeSettings, ListSettings
-from glycanbridge.journal import Journal
+from glycanbridge.journal import Filter, Journal
 from glycanbridge.reconciling.comparing import Comparison, compare
 from glycanbridge.reconciling.listing import listed
 from glycanbridge.reconciling.making import keep
@@ -30,6 +30,9 @@ FIRST_WAIT_S = (120.0, 600.0)
 LONGEST_WAIT_AFTER_FAILURE_S = 3600.0
 GRACE_MS = 3_600_000
 """A younger report is left for later: GlycanAge may still be about to tell it, for the first time or once more."""
+BEFORE_THE_FIRST_MS = 7 * 86_400_000
+"""What is older than the first event that came, by more than this, was there before the bridge: nobody wants the
+results of years at once, and as news. `glycanbridge reconcile --api` makes them for who does."""
 NAP_S = 0.01
 """Between two pages, of the list or of the journal: receiving and delivering go first."""
 STOP_S = 1.0
@@ -76,9 +79,8 @@ class Reconciler:
         """
         with closing(Api(settings)) as api:
             rows = listed(api, listing, REPORTS, pause=self._pause)
-            found = compare(
-                rows, kind=REPORTS, journal=self._journal, until=self._clock() - GRACE_MS, pause=self._pause
-            )
+            since, until = self._begin(), self._clock() - GRACE_MS
+            found = compare(rows, kind=REPORTS, journal=self._journal, since=since, until=until, pause=self._pause)
         for made in found.missing:
             self._pause()
             if not keep(made, journal=self._journal, destinations=self._destinations).duplicate:
@@ -93,6 +95,11 @@ class Reconciler:
             )
         log.info("compared with GlycanAge's list: %d reports held, %d missing", found.held, len(found.missing))
         return found
+
+    def _begin(self) -> int:
+        """From when on what is missing is made: nothing is while no event has come at all."""
+        first = next((page[0] for page in self._journal.pages(Filter())), None)
+        return self._clock() if first is None else min(first.timestamp, first.received_at) - BEFORE_THE_FIRST_MS
 
     def _run(self, every_s: float) -> None:
         wait_s = random.uniform(*FIRST_WAIT_S)  # noqa: S311 (no secret)

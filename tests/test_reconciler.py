@@ -13,7 +13,7 @@ from test_reconciling import NEW, ROW, page, record, without
 from glycanbridge.destinations import Destinations
 from glycanbridge.glycanage_settings import GlycanAgeSettings
 from glycanbridge.journal import Filter
-from glycanbridge.reconciler import FIRST_WAIT_S, GRACE_MS, Reconciler
+from glycanbridge.reconciler import BEFORE_THE_FIRST_MS, FIRST_WAIT_S, GRACE_MS, Reconciler
 from glycanbridge.testing import Answer, HttpPeer
 
 HOUR_S = 3600
@@ -100,15 +100,32 @@ def test_what_contradicts_or_lacks_something_is_left_to_a_person(make_reconciler
 
 def test_a_report_that_glycanage_may_still_be_telling_is_left_for_later(make_reconciler, peer, journal, clock):
     """Else every report would come twice that is compared in the minute of its release."""
+    record(journal, sample())
     young = without(NEW, createdOn=str(clock.ms - GRACE_MS + 1))
     peer.answer(page(young))
     reconciler, _ = make_reconciler(1)
     ended(reconciler)
-    assert journal.events(Filter()) == []
+    assert len(journal.events(Filter())) == 1
 
     clock.turn(1)
     ended(make_reconciler(1)[0])
-    assert [each.flags for each in journal.events(Filter())] == ["reconciled"]
+    assert sorted(each.flags for each in journal.events(Filter())) == ["", "reconciled"]
+
+
+def test_what_was_there_before_the_bridge_is_no_news(make_reconciler, peer, journal):
+    """A clinic's results of years would all be told at once, the day it is switched on."""
+    ended(make_reconciler(1)[0])
+    assert journal.events(Filter()) == []
+
+    record(journal, sample())
+    first_ms = journal.events(Filter())[0].timestamp
+    old = without(NEW, createdOn=str(first_ms - BEFORE_THE_FIRST_MS - 1))
+    late = without(
+        NEW, reportId="report_5", testId="test_5", kitCode="K5", createdOn=str(first_ms - BEFORE_THE_FIRST_MS)
+    )
+    peer.answer(page(old, late))
+    ended(make_reconciler(1)[0])
+    assert [each.id for each in journal.events(Filter()) if each.flags] == ["reconciled:report-ready:report_5"]
 
 
 def test_whatever_fails_is_a_line_and_a_later_try(make_reconciler, peer, journal, caplog):
