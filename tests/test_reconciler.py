@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 
 import pytest
 from conftest import Taker, make_destination
-from serving import sample
+from serving import sample, served, until
 from test_reconciling import NEW, ROW, page, record, without
+from test_story import taken
 
 from glycanbridge.destinations import Destinations
 from glycanbridge.glycanage_settings import GlycanAgeSettings
@@ -176,3 +178,22 @@ def test_without_the_setting_there_is_no_thread(make_reconciler, journal):
         each.start()
         assert each._thread is None
         each.stop()
+
+
+def test_a_serving_bridge_does_it_by_itself_and_delivers_what_it_makes(serving, peer):
+    """The whole way; its first comparison does not wait for minutes here."""
+    at_once = "import glycanbridge.reconciler as it; it.FIRST_WAIT_S = 0.0, 0.0"
+    serving.program = [sys.executable, "-c", f"{at_once}; from glycanbridge.cli import main; main()"]
+    listing = {"path": "/reports", "items": "data.items"}
+    account = {"base_url": peer.url, "email": "a@clinic.example", "token": "t", "timeout_s": 5}
+    serving.configure(
+        {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}},
+        glycanage={**account, "report_list": listing, "reconcile_every_h": 1},
+    )
+    with served(serving):
+        until(lambda: len(taken(serving)) == 2)
+        assert serving.stop() == 0
+
+    assert "reconciled:report-ready:report_2:all report-ready 1" in taken(serving)
+    assert len(peer.requests) == 1
+    assert "patient" not in serving.log.read_text()

@@ -1,4 +1,4 @@
-"""What the journal holds: every thing of a kind in some fifty bytes, and all that is known of the kits in question.
+"""What the journal holds: every thing of a kind in a few hundred bytes, and what is known of the kits in question.
 
 A clinic's whole history is gone through, page by page, and nobody's result is kept in memory: of each value there is a
 number that is equal for equal ones.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_MS = re.compile(r"[0-9]{12,14}")
+_EPOCH_MS = re.compile(r"([0-9]{12,14})(\.0*)?", re.ASCII)
 """From 1973 on: seconds, which have ten digits, must not be read as a day in January 1970."""
 _ISO = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)"
@@ -96,8 +96,8 @@ class Instant(NamedTuple):
 def read_instant(text: str | None) -> Instant | None:
     """The time in a text: milliseconds since the epoch, ISO 8601 or a date; `None` if it is none of them."""
     text = (text or "").strip()
-    if _EPOCH_MS.fullmatch(text):
-        return Instant(int(text), 1, naive=False)
+    if whole := _EPOCH_MS.fullmatch(text):
+        return Instant(int(whole[1]), 1, naive=False)
     found = _ISO.fullmatch(text)
     if found is None:
         return None
