@@ -30,7 +30,7 @@ COLLECTION = ROOT / "docs" / "glycanbridge.postman_collection.json"
 NEWMAN = shutil.which("newman", path=str(ROOT / "tests" / "newman" / "node_modules" / ".bin")) or shutil.which("newman")
 
 NOT_TYPED = {
-    "$secret = ": "it needs PowerShell 7, which no registry that CI reaches has",
+    "$secret = ": "it needs PowerShell 7, which CI does not install",
     "newman run ": "test_the_collection_passes_in_newman types it, where newman is",
     "ngrok http ": "it needs an account and the internet",
     "cloudflared tunnel ": "it needs the internet",
@@ -168,6 +168,7 @@ def follow(terminal: Terminal, blocks: list[Snippet]) -> list[Snippet]:
         elif each.text == ".venv/bin/glycanbridge doctor\n":
             examine(terminal, each)
         else:
+            assert each.language == "sh", f"{each.place}: who types this?"
             if each.text.startswith(("mv ", "unset ")):
                 terminal.stop()  # as the line before the block says
             terminal.type(each, shown)
