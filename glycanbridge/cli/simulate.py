@@ -184,8 +184,8 @@ def _load(told: Mapping[str, Any]) -> bool:
     show_row(shown, as_json=told["as_json"])
     if row["reached_per_s"] < NEAR * load.per_s:
         click.echo(
-            f"only {row['reached_per_s']:g} of {load.per_s:g} events/s: the bridge, this machine, or the simulator "
-            "itself (some 2,000/s) is the limit",
+            f"only {row['reached_per_s']:g} of {load.per_s:g} events/s: the bridge, this machine "
+            "or the simulator itself is the limit",
             err=True,
         )
     return not errors
