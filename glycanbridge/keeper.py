@@ -16,7 +16,7 @@ from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, without_text
 from glycanbridge.glycanage.notes import SecretNotes
-from glycanbridge.glycanage.reports import Reports
+from glycanbridge.glycanage.reports import NoReports, Reports
 from glycanbridge.journal import Journal
 from glycanbridge.replays import is_event_of
 
@@ -38,7 +38,7 @@ class Keeper:
         journal: Journal,
         destinations: Destinations,
         dead_letters: DeadLetters,
-        reports: Reports | None = None,
+        reports: Reports | NoReports | None = None,
         notes: SecretNotes | None = None,
     ) -> None:
         self._journal = journal

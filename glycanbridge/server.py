@@ -19,7 +19,7 @@ from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable, Problem
 from glycanbridge.events import build_models
 from glycanbridge.glycanage.notes import SecretNotes
-from glycanbridge.glycanage.reports import Reports
+from glycanbridge.glycanage.reports import open_reports
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
@@ -27,6 +27,7 @@ from glycanbridge.journals.opening import open_journal
 from glycanbridge.keeper import Keeper
 from glycanbridge.observers import open_observers
 from glycanbridge.receiver import Readiness, create_app
+from glycanbridge.reconciler import Reconciler
 from glycanbridge.settings import Settings, warnings
 
 log = logging.getLogger(__name__)
@@ -58,10 +59,8 @@ class Server:
             dead_letters=dead_letters,
             announcer=Announcer(self._destinations, tell=self._observers.tell),
         )
-        self._reports = None if settings.glycanage is None else Reports(settings.glycanage)
-        self._dispatcher = Dispatcher(
-            bridge, self._forks, reports=None if self._reports is None else self._reports.file_of
-        )
+        self._reports = open_reports(settings.glycanage)
+        self._dispatcher = Dispatcher(bridge, self._forks, reports=self._reports.file_of)
         self._keeper = Keeper(
             journal=self._journal,
             destinations=self._destinations,
@@ -69,6 +68,7 @@ class Server:
             reports=self._reports,
             notes=SecretNotes(self._journal, bridge.secrets),
         )
+        self._reconciler = Reconciler(settings.glycanage, journal=self._journal, destinations=self._destinations)
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
             create_app(
@@ -111,19 +111,20 @@ class Server:
         self._keeper.start()
         self._observers.start()
         self._dispatcher.start()
+        self._reconciler.start()
         gc.freeze()  # what is here now stays: to look through it at each collection would halt every request for 30 ms
         gc.set_threshold(
             10_000
         )  # requests that wait for a commit are no garbage, and were looked through every seventh
         self._http.run(on_listening)
+        self._reconciler.stop()
         if not self._dispatcher.stop(LAST_ATTEMPTS_S):
             self._cut_off()
         self._observers.stop()
         self._keeper.stop()
         self._journal.close()
         self._forks.close()
-        if self._reports is not None:
-            self._reports.close()
+        self._reports.close()
         log.info("stopped")
 
     def _rescue_of_idle(self) -> None:

@@ -76,7 +76,7 @@ class Clinic:
 
     def __init__(self, folder: Path, base_url: str, *, secret: str = SECRET) -> None:
         self.folder, self.config = folder, folder / "bridge.yaml"
-        (folder / "var").mkdir(parents=True)
+        (folder / "var").mkdir(parents=True, exist_ok=True)
         (folder / "var" / "webhook-secret").write_text(secret + "\n")
         self.config.write_text(YAML.format(base_url=base_url))
 

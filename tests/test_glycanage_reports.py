@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from glycanbridge.errors import NotYetError, PermanentError
-from glycanbridge.glycanage.reports import REMEMBERED_S, Reports
+from glycanbridge.glycanage.reports import REMEMBERED_S, NoReports, Reports
 from glycanbridge.glycanage_settings import GlycanAgeSettings
 from glycanbridge.testing import Answer, Fault, HandClock, HttpPeer, sample_body, sample_delivery, sample_report
 
@@ -286,3 +286,12 @@ def test_authorities_that_cannot_be_read_are_waited_for_and_named(tmp_path, peer
 
     with pytest.raises(NotYetError, match=r"glycanage\.ca_file"):
         desk.file()
+
+
+def test_a_bridge_without_an_account_waits_for_one(desk):
+    """A person adds it and starts the bridge anew: nothing has become a dead letter meanwhile."""
+    reports = NoReports(clock=desk.clock)
+    with pytest.raises(NotYetError, match="there is no `glycanage:`"):
+        reports.file_of(desk.delivery(waited_h=71))
+    with pytest.raises(PermanentError, match="waited for 72 h"):
+        reports.file_of(desk.delivery(waited_h=72))

@@ -849,7 +849,10 @@ def test_a_plugin_asks_the_bridge_for_the_report_and_has_no_credentials(hosts):
         return b"%PDF-" + bytes(3_000_000 + len(asked))
 
     host = hosts(reports=report_of)
-    made = host.deliver(batch(ASK, "receipt = 'none'", f"delivery.report(); {ASK}"))
+    left, made = batch(ASK, "receipt = 'none'", f"delivery.report(); {ASK}"), []
+    while left:  # a slow machine ends a batch early
+        made += host.deliver(left)
+        left = left[len(made) :]
 
     assert [each.outcome.receipt for each in made] == ["3000006", "none", "3000007"]
     assert len(asked) == 2
@@ -931,9 +934,9 @@ self.late = lambda: (go.set(), thread.join())
     assert hosts.read("told") == "the report was asked for when the attempt had ended"
 
 
-def test_without_an_account_there_is_no_report_and_it_is_told_what_is_missing(hosts):
+def test_where_nobody_can_be_asked_there_is_no_report(hosts):
     """Nobody is asked."""
     outcome = do(hosts(), ASK)
 
     assert outcome.result is Result.PERMANENT
-    assert "bridge.yaml has no `glycanage:`" in outcome.error
+    assert "while the bridge serves" in outcome.error

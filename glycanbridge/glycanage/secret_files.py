@@ -66,12 +66,7 @@ class SecretList:
         file, old = self._source.folder / path, self._source.folder / (self.path_of(self.count - 1) or "")
         try:
             make_folder(file.parent)
-            handle = os.open(file, _NEW, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as opened:
-                opened.write(secrets.token_urlsafe(48) + "\n")
-                opened.flush()
-                os.fsync(opened.fileno())
-            _give(file, like=old if old.is_file() else file.parent)
+            _write_new(file, secrets.token_urlsafe(48).encode() + b"\n", like=old if old.is_file() else file.parent)
             sync(file.parent)
         except OSError as error:
             raise GlycanAgeError(f"{file}: the new secret cannot be written: {error.strerror}") from None
@@ -129,13 +124,8 @@ class SecretList:
         text, before = "".join(lines).encode(), self.file.read_bytes()
         new = self.file.with_name(f".{self.file.name}.{os.getpid()}.new")
         try:
-            handle = os.open(new, _NEW, 0o600)
-            with os.fdopen(handle, "wb") as opened:
-                opened.write(text)
-                opened.flush()
-                os.fsync(opened.fileno())
+            _write_new(new, text, like=self.file)
             self._check(BridgeYaml(new), expected)
-            _give(new, like=self.file)
             new.chmod(self.file.stat().st_mode & 0o7777)
             if self.file.read_bytes() != before:
                 raise GlycanAgeError(f"{self.file} was not changed: somebody else is writing it")
@@ -166,6 +156,20 @@ class SecretList:
 
 def _without_list(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "receiver": {**data["receiver"], "secrets": None}}
+
+
+def _write_new(file: Path, text: bytes, *, like: Path) -> None:
+    """Write a file that is not there yet (mode 0600, owned as `like` is), or leave none. Raises `OSError`."""
+    handle = os.open(file, _NEW, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        _give(file, like=like)
+    except BaseException:
+        file.unlink()
+        raise
 
 
 def _give(file: Path, *, like: Path) -> None:

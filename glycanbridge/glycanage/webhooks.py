@@ -57,8 +57,7 @@ class Webhooks:
 
     def listed(self) -> list[Registration]:
         """All registrations. Raises `GlycanAgeError`."""
-        told, to = self._get(), f"GET {self._api.base_url}/webhooks"
-        return [] if told is None else read_all(told, to=to)
+        return read_all(self._get(), to=f"GET {self._api.base_url}/webhooks")
 
     def register(self, wanted: Wanted, *, before: Sequence[Registration]) -> Made:
         """Register a webhook; `before`: what was there already. Raises `GlycanAgeError`.
