@@ -11,6 +11,7 @@ from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.files import folder_findings, owner_findings
 from glycanbridge.doctor.findings import Finding, note, ok, problem, warning
 from glycanbridge.settings import PUBLISHED_SECRETS, VENDORS_SECRET_LENGTH, secrets_in
+from glycanbridge.signature import fingerprint
 
 _NEW = "make a new one (`openssl rand -hex 32`), register it with `glycanbridge webhooks rotate`"
 _HANDED_IN = Path("/run/secrets")
@@ -56,10 +57,15 @@ def _strength(about: str, secret: str) -> Iterator[Finding]:
         told = "it is printed on GlycanAge's page: anybody can sign with it"
         yield problem("secrets.published", about, told, _NEW)
     elif len(secret) < VENDORS_SECRET_LENGTH:
-        told = f"it has {len(secret)} characters, and GlycanAge asks for {VENDORS_SECRET_LENGTH} or more"
+        told = f"it has {len(secret)} characters, GlycanAge asks for {VENDORS_SECRET_LENGTH} or more ({_print(secret)})"
         yield warning("secrets.length", about, told, _NEW)
     else:
-        yield ok("secrets.length", about, f"{len(secret)} characters")
+        yield ok("secrets.length", about, f"{len(secret)} characters ({_print(secret)})")
+
+
+def _print(secret: str) -> str:
+    """By which it is compared with the one that is registered."""
+    return f"fingerprint {fingerprint(secret)}"
 
 
 def _blanks(about: str, secret: str) -> Iterator[Finding]:
