@@ -175,6 +175,20 @@ def test_an_unknown_registration_of_our_url_is_a_persons_decision(halfway, glyca
     assert rotate(halfway, "--yes")["step"] == "finish"
 
 
+def test_a_registration_that_is_listed_no_more_is_not_made_at_each_run(halfway, glycanage):
+    """GlycanAge's team may have refused it: somebody must ask."""
+    rotate(halfway)
+    glycanage.webhooks.clear()
+
+    told = rotate(halfway, code=1)
+
+    assert told["done"][0].startswith("The webhook wh_1 was registered on")
+    assert "support@glycanage.com" in told["next"]
+    assert glycanage.webhooks == []
+    assert halfway.run("webhooks", "register", "--again").exit_code == 0
+    assert rotate(halfway)["step"] == "wait"
+
+
 def test_what_is_of_another_url_is_never_touched(halfway, glycanage):
     """One account, several bridges: also one with the very same secret."""
     glycanage.webhooks.append({"id": "other", "name": f"x (secret {FP})", "url": f"{PUBLIC}2", "status": "approved"})
