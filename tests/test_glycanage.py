@@ -154,6 +154,17 @@ def test_no_proxy_is_taken_from_the_environment_and_one_from_the_settings_is(mon
     assert proxy.requests[0].headers["Proxy-Authorization"] == f"Basic {told}"
 
 
+def test_a_proxy_sees_no_credentials_of_glycanages():
+    """It is asked for a way through, and speaks of TLS's bytes only."""
+    with HttpPeer(Answer(407)) as proxy, api_at(BASE, proxy=proxy.url) as api:
+        with pytest.raises(GlycanAgeError, match="the proxy does not let it through"):
+            api.call("GET", "/webhooks")
+
+        assert (proxy.requests[0].method, proxy.requests[0].path) == ("CONNECT", "api.glycanage.example:443")
+        assert proxy.requests[0].headers["Authorization"] is None
+        assert len(proxy.requests) == 1
+
+
 def test_an_authoritys_own_file_makes_its_certificates_trusted(tmp_path):
     """A clinic's proxy may speak with one of its own."""
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -7,6 +7,7 @@ import os
 import stat
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -309,6 +310,8 @@ def test_a_flow_list_that_a_person_has_lengthened_is_rotated_to_its_end(clinic, 
     told = rotate(clinic, "--yes", code=1)
 
     assert "take the first of receiver.secrets out" in told["next"]
+    clinic.change("'${file:var/webhook-secret}', ", "")
+    assert rotate(clinic)["step"] == "rest"
 
 
 RECEIVER = "receiver:\n  secrets:\n    - ${file:s}\n"
@@ -428,6 +431,24 @@ def test_a_folder_that_takes_no_file_changes_nothing(tmp_path, monkeypatch):
         secrets.add("s")
     assert (tmp_path / "bridge.yaml").read_text() == RECEIVER
     assert sorted(each.name for each in tmp_path.iterdir()) == ["bridge.yaml", "s"]
+
+
+def test_a_file_that_cannot_be_written_is_a_persons_to_write(clinic, monkeypatch):
+    """In a container bridge.yaml is often mounted for reading alone: what to write is said all the same."""
+    before, replace = clinic.config.read_bytes(), Path.replace
+
+    def read_only(self, target):
+        if Path(target).name == "bridge.yaml":
+            raise OSError(30, "Read-only file system")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", read_only)
+    told = rotate(clinic, code=1)
+
+    assert told["done"] == ["bridge.yaml was not changed: Read-only file system."]
+    assert "at the end of receiver.secrets, restart the bridge" in told["next"]
+    assert clinic.config.read_bytes() == before
+    assert [each.name for each in (clinic.folder / "var").glob("webhook-secret*")] == ["webhook-secret"]
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only an administrator may give files away")

@@ -32,7 +32,7 @@ from glycanbridge.glycanage.notes import (
 )
 from glycanbridge.glycanage.registering import public_url_of, wanted
 from glycanbridge.glycanage.registrations import Registration
-from glycanbridge.glycanage.secret_files import SecretList
+from glycanbridge.glycanage.secret_files import NotEdited, SecretList
 from glycanbridge.glycanage.webhooks import SUPPORT, Webhooks
 from glycanbridge.journal import Done, Journal
 from glycanbridge.settings import Settings
@@ -139,22 +139,26 @@ class Rotation:
 
     def _begin(self, today: date) -> Told:
         path = self._list.new_path(today)
-        trouble = self._list.trouble()
-        if trouble:
-            self._say(f"{self._source.file} was not changed: {trouble}.")
-            todo = (
-                f"write a new secret into {path} (`openssl rand -base64 48`, mode 0600), put "
-                f'"${{file:{path}}}" at the end of receiver.secrets, restart the bridge, then run {AGAIN} again'
-            )
-            return Told(step=Step.BEGIN, next=todo, stuck=True)
+        trouble = self._list.trouble() or self._begun(path)
+        if not trouble:
+            return Told(step=Step.BEGIN, next=f"restart the bridge now, then run {AGAIN} again")
+        self._say(f"{self._source.file} was not changed: {trouble}.")
+        todo = (
+            f"write a new secret into {path} (`openssl rand -base64 48`, mode 0600), put "
+            f'"${{file:{path}}}" at the end of receiver.secrets, restart the bridge, then run {AGAIN} again'
+        )
+        return Told(step=Step.BEGIN, next=todo, stuck=True)
+
+    def _begun(self, path: str) -> str:
+        """Write a new secret and name it in `bridge.yaml`; why that could not be done, and then nothing was."""
         file = self._list.write_secret(path)
         try:
             self._list.add(path)
-        except GlycanAgeError:
+        except NotEdited as error:
             file.unlink()  # it has never been used
-            raise
+            return error.why
         self._say(f"A new secret is in {file}, and {self._source.file} has a line for it beside the old one.")
-        return Told(step=Step.BEGIN, next=f"restart the bridge now, then run {AGAIN} again")
+        return ""
 
     def _rest(self) -> Told | None:
         ended = self._last(self._secrets[0], ROTATED)
@@ -225,13 +229,13 @@ class Rotation:
 
     def _take_out(self, journal: Journal, new: str) -> Told:
         path = self._list.path_of(0)
-        trouble = self._list.trouble()
-        if trouble:
-            self._say(f"{self._source.file} was not changed: {trouble}.")
+        journal.note(who=self._who, what=ROTATED, about=about_secret(new), reason=None)
+        try:
+            self._list.remove(0)
+        except NotEdited as error:
+            self._say(f"{error}.")
             todo = f"take the first of receiver.secrets out and restart the bridge; {AFTERWARDS}"
             return Told(step=Step.FINISH, next=todo, stuck=True)
-        self._list.remove(0)
-        journal.note(who=self._who, what=ROTATED, about=about_secret(new), reason=None)
         self._say(f"Took the old secret's line out of {self._source.file}.")
         if path is not None:
             self._say(f"Its file is left: {self._source.folder / path}. Remove it when the bridge has restarted.")
