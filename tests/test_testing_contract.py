@@ -714,7 +714,7 @@ def test_a_plugin_that_is_made_for_another_contract_is_told_so(tmp_path, capfd):
     """In the author's own tests, before any clinic sees it."""
     told = failed(contract_suite(OfAnotherTime, settings, peer=HttpPeer), tmp_path, capfd)
 
-    assert "is made for the contract >=2, and this GlycanBridge has 1.0" in told["the_bridge_can_use_it"]
+    assert "is made for the contract >=2, and this GlycanBridge has 1.1" in told["the_bridge_can_use_it"]
 
 
 def test_a_plugin_that_the_bridge_cannot_use_fails_everywhere(tmp_path, capfd):
