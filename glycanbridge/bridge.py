@@ -18,7 +18,7 @@ from glycanbridge.identity import event_id
 from glycanbridge.journal import Journal, NewEvent
 from glycanbridge.lanes import Lane
 from glycanbridge.retry import insist
-from glycanbridge.signature import verify
+from glycanbridge.signature import Secrets
 from glycanbridge.turns import aside
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Bridge:
         announcer: Announcer | None = None,
     ) -> None:
         self.journal, self.destinations, self._dead_letters = journal, destinations, dead_letters
-        self._secrets, self._announcer = secrets, announcer or Announcer(destinations)
+        self.secrets, self._announcer = Secrets(secrets), announcer or Announcer(destinations)
 
     def accept(self, body: bytes, signature: str | None) -> Accepted:
         """Keep a signed body for good: once this returns, GlycanAge may forget it.
@@ -52,7 +52,7 @@ class Bridge:
         Raises `SignatureError` if it is not GlycanAge's, `JournalUnavailable` or `DeadLetterError` if it cannot be
         kept now; then nothing of it was kept.
         """
-        verify(body, signature, self._secrets)
+        self.secrets.verify(body, signature)
         try:
             event, identity = parse(body), event_id(body)
         except ParseError as error:

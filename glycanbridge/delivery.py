@@ -110,14 +110,14 @@ class Delivery:
         """The report file (a PDF) of a `report-ready` event, fetched from GlycanAge once for all destinations.
 
         Raises `NotYetError` while it cannot be had: let it pass on to wait for the report. Raises `PermanentError` if
-        it never will be: no `glycanage:` in `bridge.yaml`, an address that is not GlycanAge's, something that is no
-        PDF, or it was waited for as long as `glycanage.reports.give_up_h` says. Catch both to deliver without it; the
-        text says why, and holds nothing of the patient's.
+        it never will be: an address that is not GlycanAge's, or it was waited for as long as
+        `glycanage.reports.give_up_h` says. Catch both to deliver without it; the text says why, and holds nothing of
+        the patient's.
         """
         if self.event_type != "report-ready":
             raise PermanentError(f"there is no report of a {self.event_type} event")
         if self.report_source is None:
-            raise PermanentError("reports cannot be fetched: bridge.yaml has no `glycanage:` with base_url and token")
+            raise PermanentError("reports are fetched for deliveries alone, while the bridge serves")
         return self.report_source(self)
 
 

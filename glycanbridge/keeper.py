@@ -1,5 +1,6 @@
 """Looks after what lanes hold and leave behind: leases, dead letters that could not be written, old report files.
 
+It also notes in the journal which secrets the bridge takes and which have signed, out of every request's way.
 One thread, which sleeps nearly always.
 """
 
@@ -14,7 +15,8 @@ from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.delivery import State
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable, without_text
-from glycanbridge.glycanage.reports import Reports
+from glycanbridge.glycanage.notes import SecretNotes
+from glycanbridge.glycanage.reports import NoReports, Reports
 from glycanbridge.journal import Journal
 from glycanbridge.replays import is_event_of
 
@@ -28,7 +30,7 @@ STOP_S = 5.0
 
 
 class Keeper:
-    """Keeps leases alive, and the directory of dead letters in step with the journal."""
+    """Keeps leases alive, the directory of dead letters in step with the journal, and what is noted of secrets."""
 
     def __init__(
         self,
@@ -36,12 +38,14 @@ class Keeper:
         journal: Journal,
         destinations: Destinations,
         dead_letters: DeadLetters,
-        reports: Reports | None = None,
+        reports: Reports | NoReports | None = None,
+        notes: SecretNotes | None = None,
     ) -> None:
         self._journal = journal
         self._destinations = destinations
         self._dead_letters = dead_letters
         self._reports = reports
+        self._notes = notes
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
@@ -71,6 +75,11 @@ class Keeper:
             if isinstance(letter, DeadLetter) and letter.event_id is not None and self._was_delivered(letter):
                 self._dead_letters.remove(letter.id, received_at=letter.received_at)
 
+    def note_secrets(self) -> None:
+        """Note which secrets are taken, and which have signed, as far as that is news."""
+        if self._notes is not None:
+            self._notes.write()
+
     def _was_delivered(self, letter: DeadLetter) -> bool:
         rows = self._journal.deliveries_of(letter.event_id or "")
         delivered = any(row.destination == letter.destination and row.state is State.DELIVERED for row in rows)
@@ -80,9 +89,11 @@ class Keeper:
         shortest_lease_s = min((each.terms.lease_s for each in self._destinations.values()), default=LONGEST_NAP_S)
         nap_s = min(shortest_lease_s / 3, LONGEST_NAP_S)
         letters_at = tidy_at = time.monotonic()
+        self._whatever_happens(self.note_secrets)
         self._whatever_happens(self.remove_settled_letters)
         while not self._stopping.is_set():
             self._whatever_happens(self._journal.renew)
+            self._whatever_happens(self.note_secrets)
             if time.monotonic() >= letters_at:
                 self._whatever_happens(self.write_owed_letters)
                 letters_at = time.monotonic() + LETTERS_EVERY_S

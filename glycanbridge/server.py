@@ -18,7 +18,8 @@ from glycanbridge.destinations import Destinations, open_destinations
 from glycanbridge.dispatcher import Dispatcher
 from glycanbridge.errors import JournalUnavailable, Problem
 from glycanbridge.events import build_models
-from glycanbridge.glycanage.reports import Reports
+from glycanbridge.glycanage.notes import SecretNotes
+from glycanbridge.glycanage.reports import open_reports
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.http_server import HttpServer, bind
 from glycanbridge.journal import Terms
@@ -57,15 +58,14 @@ class Server:
             dead_letters=dead_letters,
             announcer=Announcer(self._destinations, tell=self._observers.tell),
         )
-        self._reports = None if settings.glycanage is None else Reports(settings.glycanage)
-        self._dispatcher = Dispatcher(
-            bridge, self._forks, reports=None if self._reports is None else self._reports.file_of
-        )
+        self._reports = open_reports(settings.glycanage)
+        self._dispatcher = Dispatcher(bridge, self._forks, reports=self._reports.file_of)
         self._keeper = Keeper(
             journal=self._journal,
             destinations=self._destinations,
             dead_letters=dead_letters,
             reports=self._reports,
+            notes=SecretNotes(self._journal, bridge.secrets),
         )
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
@@ -87,6 +87,16 @@ class Server:
         if self._socket.family == socket.AF_INET6:
             host = f"[{host}]"
         return f"http://{host}:{port}{self._receiver.path}"
+
+    @property
+    def destinations(self) -> Destinations:
+        """Every destination, those that cannot run too."""
+        return self._destinations
+
+    def stop(self) -> None:
+        """Let `run` come to its end, in order. Any thread may call it."""
+        self._readiness.stopping = True
+        self._http.stop()
 
     def run(self, on_listening: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; then answer running requests, let running attempts end, and close.
@@ -110,8 +120,7 @@ class Server:
         self._keeper.stop()
         self._journal.close()
         self._forks.close()
-        if self._reports is not None:
-            self._reports.close()
+        self._reports.close()
         log.info("stopped")
 
     def _rescue_of_idle(self) -> None:
@@ -133,8 +142,7 @@ class Server:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._readiness.stopping:
             os._exit(1)
-        self._readiness.stopping = True
-        self._http.stop()
+        self.stop()
 
 
 def _log(destinations: Destinations, problems: list[Problem]) -> None:

@@ -48,5 +48,27 @@ def fingerprint(secret: str) -> str:
     return hashlib.sha256(b"glycanbridge fingerprint:" + secret.encode()).hexdigest()[:8]
 
 
+class Secrets:
+    """The secrets of one bridge: any of them may have signed, and which of them have is remembered in memory."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = tuple(secrets)
+        self.fingerprints = tuple(map(fingerprint, secrets))
+        """Of each, in their order."""
+        self._signed: set[int] = set()
+
+    def verify(self, body: bytes, header: str | None) -> None:
+        """Return if one of them signed `body`. Raises `SignatureError` as the function does."""
+        self._signed.add(verify(body, header, self._secrets))
+
+    def signed(self) -> set[str]:
+        """The fingerprints of those that have signed since this was last asked.
+
+        A signature that is verified in the same instant may be left out; the next one with that secret is told.
+        """
+        signed, self._signed = self._signed, set()
+        return {self.fingerprints[each] for each in signed}
+
+
 def _digest(body: bytes, secret: str) -> bytes:
     return hmac.digest(secret.encode(), body, hashlib.sha256)

@@ -279,3 +279,11 @@ def until(condition: object, *, timeout_s: float = 20) -> None:
         assert waited < timeout_s, "it did not come to pass"
         tick.wait(0.02)
         waited += 0.02
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that only waits for its parent to look at it does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 from conftest import HandClock
-from serving import delivery, install_plugin, sample, until
+from serving import alive, delivery, install_plugin, sample, until
 
 from glycanbridge.delivery import Delivery, Outcome, Result, Scope
-from glycanbridge.errors import HostStopped
+from glycanbridge.errors import HostStopped, NotYetError, PermanentError
 from glycanbridge.hosts import Made
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan, made_of, told_of_made
@@ -79,14 +79,6 @@ WAIT_FOR_GO = "Path('there').touch(); open('go').read()"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs: one that only waits for its parent to look at it does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 class Hosts:
     """Makes hosts of the plugin `doer` in a folder of their own, and ends them."""
 
@@ -97,11 +89,13 @@ class Hosts:
         os.mkfifo(folder / "go")
 
     def __call__(
-        self, name="a", *, timeout_s=60.0, start_s=60.0, memory_mb=None, forks=None, plugin="doer", **settings
-    ):
+        self, name="a", *, timeout_s=60.0, start_s=60.0, memory_mb=None, forks=None, plugin="doer", reports=None,
+        tries=1, **settings
+    ):  # fmt: skip
         plan = HostPlan(destination=name, plugin=plugin, settings={"folder": ".", **settings}, folder=self.folder,
-                        tries=1, memory_mb=memory_mb)  # fmt: skip
-        self.made.append(ProcessHost(plan=plan, timeout_s=timeout_s, start_s=start_s, forks=forks or self.forks))
+                        tries=tries, memory_mb=memory_mb, reports=reports is not None)  # fmt: skip
+        host = ProcessHost(plan=plan, timeout_s=timeout_s, start_s=start_s, forks=forks or self.forks, reports=reports)
+        self.made.append(host)
         return self.made[-1]
 
     def go(self) -> None:
@@ -665,8 +659,8 @@ BRIDGE = """
 import sys, threading
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {packages!r}]
-from serving import delivery, until
-from glycanbridge.errors import HostStopped
+from serving import alive, delivery, until
+from glycanbridge.errors import HostStopped, NotYetError, PermanentError
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.messages import HostPlan
 from glycanbridge.hosts.process import ProcessHost
@@ -841,3 +835,108 @@ def test_what_becomes_of_an_attempt_that_the_bridge_itself_has_ended_is_no_outco
     thread.join(20)
 
     assert raised == [True]
+
+
+ASK = "receipt = str(len(delivery.report()))"
+
+
+def test_a_plugin_asks_the_bridge_for_the_report_and_has_no_credentials(hosts):
+    """A large file, in the midst of a batch; each delivery has its own."""
+    asked = []
+
+    def report_of(handed: Delivery) -> bytes:
+        asked.append(handed.id)
+        return b"%PDF-" + bytes(3_000_000 + len(asked))
+
+    host = hosts(reports=report_of)
+    left, made = batch(ASK, "receipt = 'none'", f"delivery.report(); {ASK}"), []
+    while left:  # a slow machine ends a batch early
+        made += host.deliver(left)
+        left = left[len(made) :]
+
+    assert [each.outcome.receipt for each in made] == ["3000006", "none", "3000007"]
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "result", "scope"),
+    [
+        (NotYetError("answered 404", retry_after_s=45), Result.TEMPORARY, Scope.DELIVERY),
+        (PermanentError("no PDF"), Result.PERMANENT, None),
+    ],
+)
+def test_a_report_that_is_missing_is_the_plugins_to_decide_about(hosts, error, result, scope):
+    """Let it pass on, and the delivery waits or ends; catch it, and the numbers go without."""
+
+    def report_of(_: Delivery) -> bytes:
+        raise error
+
+    host = hosts(reports=report_of)
+    passed_on = do(host, ASK)
+    catches = "\ntry: delivery.report()\nexcept (NotYetError, PermanentError) as error: receipt = f'without: {error}'"
+    caught = do(host, "from glycanbridge import NotYetError, PermanentError" + catches)
+
+    assert passed_on == Outcome(
+        result=result, error=str(error), scope=scope, retry_after_s=getattr(error, "retry_after_s", None)
+    )
+    assert caught.receipt == f"without: {error}"
+
+
+def test_a_fault_of_the_bridges_own_is_waited_for_and_tells_nothing(hosts, caplog):
+    """A text that nobody has chosen may hold anything."""
+
+    def report_of(_: Delivery) -> bytes:
+        raise ValueError("patient_123")
+
+    outcome = do(hosts(reports=report_of), ASK)
+
+    assert (outcome.result, outcome.scope) == (Result.TEMPORARY, Scope.DELIVERY)
+    assert "patient_123" not in f"{outcome.error}{caplog.text}"
+
+
+def test_to_fetch_a_report_takes_none_of_the_attempts_time(hosts):
+    """GlycanAge's slowness is not the plugin's fault."""
+    host = hosts(reports=lambda _: b"%PDF-" if threading.Event().wait(1.2) is False else b"", timeout_s=1)
+    assert host.start() is None
+
+    assert do(host, ASK).receipt == "5"
+
+
+def test_a_plugin_that_asks_without_end_is_ended(hosts):
+    """It must not keep its lane for ever."""
+
+    def report_of(_: Delivery) -> bytes:
+        raise NotYetError("not yet")
+
+    forever = "from glycanbridge import NotYetError\nwhile True:\n try: delivery.report()\n except NotYetError: pass"
+    outcome = do(hosts(reports=report_of), forever)
+
+    assert outcome.result is Result.UNKNOWN
+    assert "no answer (no result)" in outcome.error
+
+
+def test_a_thread_that_outlives_its_attempt_gets_no_report(hosts):
+    """What it said would be taken for the next attempt's outcome."""
+    host = hosts(reports=lambda _: b"%PDF-")
+    late = """
+def later():
+    go.wait()
+    try: delivery.report()
+    except Exception as error: Path('told').write_text(str(error))
+go = threading.Event()
+thread = threading.Thread(target=later)
+thread.start()
+self.late = lambda: (go.set(), thread.join())
+"""
+    do(host, late)
+    assert do(host, "self.late(); receipt = 'well'").receipt == "well"
+
+    assert hosts.read("told") == "the report was asked for when the attempt had ended"
+
+
+def test_where_nobody_can_be_asked_there_is_no_report(hosts):
+    """Nobody is asked."""
+    outcome = do(hosts(), ASK)
+
+    assert outcome.result is Result.PERMANENT
+    assert "while the bridge serves" in outcome.error

@@ -31,7 +31,7 @@ HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith
 HOMES = {
     "apsw": {"journals"},
     "click": {"cli"},
-    "falcon": {"receiver"},
+    "falcon": {"receiver", "simulator"},
     "filelock": {"journals"},
     "greenlet": {"turns"},
     "httpx2": {"glycanage"},

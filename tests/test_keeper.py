@@ -10,8 +10,9 @@ from test_journal import DEAD, DELIVERED, TERMS, new_event, settle
 from glycanbridge import PermanentError
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable
+from glycanbridge.glycanage.notes import SIGNED, TAKES, SecretNotes, about_secret
 from glycanbridge.keeper import Keeper
-from glycanbridge.signature import sign
+from glycanbridge.signature import Secrets, sign
 
 
 @pytest.fixture
@@ -118,6 +119,19 @@ def test_it_looks_before_leases_end_and_at_dead_letters_less_often(keeper, monke
 
     assert max(naps) <= keeper._destinations["a"].terms.lease_s / 3
     assert (renewed, wrote, removed) == ([0, 1, 2], [0], [0])
+
+
+def test_it_notes_which_secrets_are_taken_and_have_signed(journal, dead_letters, monkeypatch):
+    """While it runs, at the start and at each look; a rotation is another process and looks into the journal."""
+    secrets = Secrets([SECRET])
+    notes, about = SecretNotes(journal, secrets), about_secret(*secrets.fingerprints)
+    keeper = Keeper(journal=journal, destinations=Destinations([]), dead_letters=dead_letters, notes=notes)
+    monkeypatch.setattr("glycanbridge.keeper.LONGEST_NAP_S", 0.01)
+    keeper.start()
+    until(lambda: [each.what for each in journal.history(about)] == [TAKES])
+    secrets.verify(sample(), sign(sample(), SECRET))
+    until(lambda: [each.what for each in journal.history(about)] == [TAKES, SIGNED])
+    keeper.stop()
 
 
 def test_it_renews_what_lanes_hold_and_goes_on_whatever_happens(journal, keeper, monkeypatch, caplog):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import delivery, install_plugin, sample, served, until
+from serving import alive, delivery, install_plugin, sample, served, until
 
 from glycanbridge import hookimpl, observers
 from glycanbridge.delivery import Claim, Ended, Outcome, Result, Settlement, State
@@ -161,7 +161,9 @@ def test_an_observer_whose_process_is_killed_gets_another(serving):
     with served(serving):
         serving.post(sample(timestamp=1))
         until(lambda: lines(serving))
-        os.kill(int(lines(serving)[0][3]), signal.SIGKILL)
+        killed = int(lines(serving)[0][3])
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: not alive(killed))
         serving.post(sample(timestamp=2))
         until(lambda: len(lines(serving)) == 2)
     assert lines(serving)[0][3] != lines(serving)[1][3]

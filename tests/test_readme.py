@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
     return [text for each, text in BLOCKS if each == language]
 
 
-SERVE, TEST, SEND, CAT, CURL, LOOK, SCHEMA, INSTALL = blocks("sh")
+DEMO, SERVE, TEST, SEND, CAT, CURL, DOCTOR, LOOK, SCHEMA, INSTALL = blocks("sh")
 
 
 def test_there_is_no_block_that_nothing_looks_at():
@@ -101,7 +101,7 @@ class Terminal:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def serve(self, command: str) -> subprocess.Popen[str]:
+    def serve(self, command: str, *, says: str = "listening on ") -> subprocess.Popen[str]:
         """Start a block that serves, and wait until it says so."""
         with (self.folder / "serve.log").open("a") as log:
             process = subprocess.Popen(
@@ -111,7 +111,7 @@ class Terminal:
         said = []
         for line in process.stdout:
             said.append(line)
-            if line.startswith("listening on "):
+            if line.startswith(says):
                 return process
         reason = "".join(said) + (self.folder / "serve.log").read_text()
         if "No matching distribution" in reason and "CI" not in os.environ:
@@ -130,9 +130,10 @@ def stop(process: subprocess.Popen[str]) -> int:
 @pytest.mark.skipif(os.name == "nt", reason="the POSIX lines need a POSIX shell")
 @pytest.mark.timeout(240)
 def test_every_command_works_as_it_stands(fresh):
-    """From nothing to a serving bridge, a first event, a signed curl, and a plugin of one's own."""
+    """From nothing to the demo, a serving bridge, a first event, a signed curl, and a plugin of one's own."""
     terminal = Terminal(*fresh)
     folder = terminal.folder
+    stop(terminal.serve(DEMO, says="Registered at the simulated GlycanAge"))
     process = terminal.serve(SERVE)
     try:
         assert '200 {"status":"accepted"' in terminal.run(SEND)
@@ -143,6 +144,7 @@ def test_every_command_works_as_it_stands(fresh):
         looked = terminal.run(LOOK)
         assert "report-ready -> results-csv" in looked
         assert "kit-received" in looked
+        terminal.run(DOCTOR)
         terminal.run(SCHEMA)
         assert '"CsvSettings"' in (folder / "bridge.schema.json").read_text()
         (folder / "glycanbridge-hello").mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glycanbridge.errors import SignatureError
-from glycanbridge.signature import sign, verify
+from glycanbridge.signature import Secrets, fingerprint, sign, verify
 
 
 def test_the_header_is_the_one_that_github_publishes_for_the_same_scheme():
@@ -77,3 +77,22 @@ def test_a_refusal_does_not_name_the_secret():
         verify(b"body", sign(b"body", "two"), ["my-secret"])
 
     assert "my-secret" not in str(refused.value)
+
+
+def test_which_secrets_have_signed_is_remembered_until_it_is_asked():
+    """A rotation needs to know that GlycanAge has the new one; a refusal is no such news."""
+    secrets = Secrets(["one", "two"])
+    secrets.verify(b"body", sign(b"body", "two"))
+    secrets.verify(b"other", sign(b"other", "two"))
+    with pytest.raises(SignatureError, match="wrong"):
+        secrets.verify(b"body", sign(b"body", "three"))
+
+    assert secrets.fingerprints == (fingerprint("one"), fingerprint("two"))
+    assert secrets.signed() == {fingerprint("two")}
+    assert secrets.signed() == set()
+
+
+def test_a_fingerprint_tells_secrets_apart_and_nothing_else():
+    """It is shown to people, and stands in GlycanAge's list."""
+    assert fingerprint("one") != fingerprint("two")
+    assert len(fingerprint("one")) == 8

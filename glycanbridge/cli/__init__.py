@@ -18,10 +18,13 @@ WRONG_CONFIGURATION = 78
 """The exit code that says a restart does not help (EX_CONFIG of sysexits.h)."""
 
 COMMANDS = {
+    "demo": ("demo.command", "Show a whole bridge at work, with invented events: nothing leaves this machine."),
     "init": ("init.command", "Write what is missing: bridge.yaml, var/ and the webhook's secret."),
     "check": ("check.command", "Say what bridge.yaml does, or everything that is wrong with it."),
     "serve": ("serve.command", "Receive GlycanAge's events and deliver them."),
     "send": ("send.command", "Post a signed sample event, as GlycanAge would."),
+    "simulate": ("simulate.command", "Be a GlycanAge to rehearse against: weeks of events, its API, or a load."),
+    "webhooks": ("webhooks.command", "Register this bridge at GlycanAge; list, delete, change the secret."),
     "events": ("events.command", "Look at the events in the journal, and deliver past ones again."),
     "deliveries": ("deliveries.command", "Look at what is owed, delivered or dead, and decide about it."),
     "destinations": ("destinations.command", "Show what is owed where; pause and resume."),

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import click
 
 from glycanbridge.cli.options import config_option
+from glycanbridge.cli.own_receiver import own_url
 from glycanbridge.event_types import EVENT_TYPES
-from glycanbridge.settings import ReceiverSettings, read_settings
+from glycanbridge.settings import read_settings
 from glycanbridge.signature import HEADER, sign
 
 
@@ -47,15 +48,8 @@ def command(  # noqa: PLR0917 (click names them)
     body = json.dumps(event).encode()
     secret = settings.receiver.secrets[0].get_secret_value()
     signature = sign(body, secret + "wrong" if bad_signature else secret)
-    status = _post(to or _own_url(settings.receiver), body, signature)
+    status = _post(to or own_url(settings.receiver), body, signature)
     click.get_current_context().exit(0 if status == 200 else 1)
-
-
-def _own_url(receiver: ReceiverSettings) -> str:
-    if receiver.port == 0:
-        raise click.UsageError("receiver.listen has port 0: name the address that `serve` printed with --to URL")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(receiver.host, receiver.host)  # noqa: S104 (any = ourselves)
-    return f"http://{f'[{host}]' if ':' in host else host}:{receiver.port}{receiver.path}"
 
 
 def _change(event: dict[str, Any], change: str) -> None:

@@ -27,8 +27,9 @@ def report_url(base_url: str, path: str) -> str:
 
 def joined(base_url: str, path: str) -> str:
     """`path`, which begins with a slash, below `base_url`. Raises `ValueError` if the result is not below it."""
-    url = f"{base_url}{path}"
-    if not path.startswith("/") or not is_below(url, base_url):
+    url, plain = f"{base_url}{path}", path.lower().replace("%2e", ".")
+    odd = any(not "!" <= each <= "~" or each in "\\@#" for each in path)
+    if not path.startswith("/") or odd or _climbs(plain) or not is_below(url, base_url):
         raise ValueError("the address is not GlycanAge's")
     return url
 
@@ -39,7 +40,8 @@ def next_url(base_url: str, told: str) -> str:
     Raises `ValueError` for every other host, port or scheme: credentials go nowhere else.
     """
     url = f"{origin(base_url)}{told}" if told.startswith("/") and not told.startswith("//") else told
-    if any(not each.isprintable() or each in "\\ " for each in url) or ".." in url or origin(url) != origin(base_url):
+    odd = any(not "!" <= each <= "~" or each == "\\" for each in url)
+    if odd or ".." in url.lower().replace("%2e", ".") or origin(url) != origin(base_url) or not origin(url):
         raise ValueError(f"it leads away from {origin(base_url)}, which is refused")
     return url
 
@@ -53,7 +55,15 @@ def origin(url: str) -> str:
         return ""
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         return ""
-    return f"{parts.scheme}://{parts.hostname}:{port}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def _climbs(path: str) -> bool:
+    """Whether a path has a step that a client or server would take out: `.`, `..` or nothing."""
+    first, *more = path.partition("?")[0].removeprefix("/").split("/")
+    steps = [first, *more[:-1], *filter(None, more[-1:])]  # a slash at the end is none
+    return any(each in {"", ".", ".."} for each in steps)
 
 
 def is_below(url: str, base_url: str) -> bool:

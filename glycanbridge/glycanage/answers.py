@@ -10,14 +10,18 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import httpx2
 
 from glycanbridge.errors import GlycanAgeError
 
 _SAID = ("message", "error", "detail", "description", "title")
 LONGEST_SAID = 200
+PIECE = 6
+"""So many signs of a secret are a secret."""
 _REASONS = {
     400: "it does not take what was sent",
     401: "it does not know this e-mail address with this token: see glycanage.email and glycanage.token",
@@ -46,10 +50,15 @@ class Answer:
             raise GlycanAgeError(f"{to}: {_not_json(self)}", status=self.status) from None
 
 
-def refused(status: int, headers: Mapping[str, str], body: bytes, *, to: str, quote: bool) -> GlycanAgeError:
-    """The error that an unwanted status is; `quote`: what is said there is about us, not about a patient."""
+def refused(
+    status: int, headers: Mapping[str, str], body: bytes, *, to: str, quote: bool, hidden: Sequence[str] = ()
+) -> GlycanAgeError:
+    """The error that an unwanted status is; `quote`: what is said there is about us, not about a patient.
+
+    Nothing is quoted that has a piece of what is `hidden` in it: an answer may repeat what was sent, a secret too.
+    """
     reason = _REASONS.get(status) or _by_hundred(status)
-    said = _said(body) if quote else ""
+    said = _said(body, hidden) if quote else ""
     if "html" in headers.get("content-type", "").lower():
         reason += "; the answer is a web page: is glycanage.base_url the API, or does a proxy stand before it?"
     asked_s = _seconds(headers.get("retry-after"))
@@ -72,6 +81,8 @@ def unreachable(error: Exception, *, to: str, timeout_s: float, late: bool) -> G
         why = f"no whole answer within {timeout_s:g} s (glycanage.timeout_s)"
     elif isinstance(cause, socket.gaierror):
         why = "its name cannot be resolved: see glycanage.base_url and this machine's DNS"
+    elif isinstance(error, httpx2.ProxyError):
+        why, temporary = "the proxy does not let it through: see glycanage.proxy", False
     elif isinstance(cause, ssl.SSLError):
         why = f"it speaks no TLS that can be trusted ({cause.reason})"
     else:
@@ -87,7 +98,7 @@ def _by_hundred(status: int) -> str:
     return "nothing is known of such an answer; GlycanAge's support may"
 
 
-def _said(body: bytes) -> str:
+def _said(body: bytes, hidden: Sequence[str]) -> str:
     """What a JSON error says, in one line of printable signs; nothing if it is not plainly that."""
     try:
         told = json.loads(body)
@@ -97,9 +108,20 @@ def _said(body: bytes) -> str:
         text = told.get(name) if isinstance(told, dict) else None
         if isinstance(text, dict):
             text = text.get("message")
+        if isinstance(text, list):
+            text = "; ".join(each for each in text if isinstance(each, str))
         if isinstance(text, str) and text.strip():
-            return re.sub(r"[^\x20-\x7e\xa0-\uffef]+", " ", " ".join(text.split()))[:LONGEST_SAID]
+            if any(_has_a_piece(text, each) for each in hidden):
+                return ""
+            line = "".join(each if each.isprintable() else " " for each in text)
+            return " ".join(line.split())[:LONGEST_SAID]
     return ""
+
+
+def _has_a_piece(text: str, hidden: str) -> bool:
+    """Whether six signs of it in a row stand in the text, or all of it if it is shorter."""
+    starts = range(max(1, len(hidden) - PIECE + 1))
+    return bool(hidden) and any(hidden[start : start + PIECE] in text for start in starts)
 
 
 def _not_json(answer: Answer) -> str:

@@ -13,10 +13,10 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -39,6 +39,7 @@ class Api:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._base_url, self._timeout_s = settings.base_url, settings.timeout_s
         pair = f"{settings.email}:{settings.token.get_secret_value()}"
+        self._hidden = (settings.token.get_secret_value(),)
         self._authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
         try:
             self._transport = httpx2.HTTPTransport(
@@ -97,7 +98,8 @@ class Api:
         content = None if told is None else json.dumps(told).encode()
         limits: dict[str, Any] = {"until_s": monotonic() + self._timeout_s, "largest_bytes": LARGEST_JSON_BYTES}
         answer = self._ask(method, url, accept="application/json", content=content, to=to, **limits)
-        _wanted(answer, to=to, quote=True)
+        secret = str((told or {}).get("secret", ""))
+        _wanted(answer, to=to, quote=True, hidden=(*self._hidden, secret))
         return answer.json(to=to) if answer.body.strip() else None
 
     def _ask(
@@ -121,47 +123,74 @@ class Api:
             headers["Content-Type"] = "application/json"
         left_s = max(0.01, until_s - monotonic())
         limits = dict.fromkeys(("connect", "read", "write", "pool"), left_s)
-        request = httpx2.Request(method, url, headers=headers, content=content, extensions={"timeout": limits})
         try:
-            response = self._transport.handle_request(request)
-            with _closing(response, until_s) as stream:
-                body = bytearray()
-                for chunk in stream:
-                    body += chunk
-                    if len(body) > largest_bytes:
-                        raise GlycanAgeError(
-                            f"{to}: it is larger than {largest_bytes:,} bytes", status=response.status_code
-                        )
+            with _Deadline(until_s) as deadline:
+                extensions = {"timeout": limits, "trace": deadline.trace}
+                request = httpx2.Request(method, url, headers=headers, content=content, extensions=extensions)
+                response = self._transport.handle_request(request)
+                body = _body(response, to=to, largest_bytes=largest_bytes, until_s=until_s)
         except httpx2.TransportError as error:
             late = isinstance(error, httpx2.TimeoutException) or monotonic() >= until_s
             raise unreachable(error, to=to, timeout_s=self._timeout_s, late=late) from None
-        return Answer(status=response.status_code, headers=response.headers, body=bytes(body))
+        except httpx2.InvalidURL:
+            raise GlycanAgeError(f"{to}: this address cannot be asked") from None
+        return Answer(status=response.status_code, headers=response.headers, body=body)
 
 
-def _wanted(answer: Answer, *, to: str, quote: bool) -> Answer:
+def _wanted(answer: Answer, *, to: str, quote: bool, hidden: Sequence[str] = ()) -> Answer:
     if 200 <= answer.status < 300:
         return answer
-    raise refused(answer.status, answer.headers, answer.body, to=to, quote=quote)
+    raise refused(answer.status, answer.headers, answer.body, to=to, quote=quote, hidden=hidden)
 
 
-@contextmanager
-def _closing(response: httpx2.Response, until_s: float) -> Iterator[Iterator[bytes]]:
-    """An answer's body, which is cut off at `until_s`: a time limit is one read's, and each byte begins another."""
-    end = threading.Timer(max(0, until_s - monotonic()), _hang_up, [response.extensions["network_stream"]])
-    end.daemon = True
-    end.start()
+def _body(response: httpx2.Response, *, to: str, largest_bytes: int, until_s: float) -> bytes:
+    body = bytearray()
     try:
-        yield iter(response.stream)  # type: ignore[arg-type] # a transport's stream is one to be read here
-        if monotonic() >= until_s:  # where the end of the connection is the end of the body, being cut off looks whole
-            raise httpx2.ReadTimeout("the time was over")
+        for chunk in response.stream:  # type: ignore[union-attr] # a transport's stream is one to be read here
+            body += chunk
+            if len(body) > largest_bytes:
+                raise GlycanAgeError(f"{to}: it is larger than {largest_bytes:,} bytes", status=response.status_code)
     finally:
-        end.cancel()
         response.close()
+    if monotonic() >= until_s:  # where the end of the connection is the end of the body, being cut off looks whole
+        raise httpx2.ReadTimeout("the time was over")
+    return bytes(body)
 
 
-def _hang_up(stream: Any) -> None:
-    """End whatever is being read."""
-    with suppress(OSError):
-        socket.socket.shutdown(
-            stream.get_extra_info("socket"), socket.SHUT_RD
-        )  # an SSLSocket's own would end TLS first
+class _Deadline:
+    """Ends a request when its time is over: a limit of the library's is one read's, and each byte begins another.
+
+    It holds the connection by a descriptor of its own from the moment that it is made, so that head and body alike may
+    come drop by drop, with TLS or without.
+    """
+
+    def __init__(self, until_s: float) -> None:
+        self._until_s = until_s
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
+        self._timer = threading.Timer(max(0, until_s - monotonic()), self._hang_up)
+        self._timer.daemon = True
+
+    def trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """Told by the library of each of its steps."""
+        if name == "connection.connect_tcp.complete":
+            with self._lock:
+                self._connection = info["return_value"].get_extra_info("socket").dup()
+            if monotonic() >= self._until_s:
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        with self._lock, suppress(OSError):
+            if self._connection is not None:
+                self._connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None

@@ -25,7 +25,7 @@ from glycanbridge.events import ReportReady, parse
 from glycanbridge.glycanage.addresses import report_url
 from glycanbridge.glycanage.answers import Answer
 from glycanbridge.glycanage.api import Api
-from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.glycanage_settings import GlycanAgeSettings, ReportSettings
 from glycanbridge.retry import with_tries
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Reports:
                 kept = self._kept(file)
                 return self._fetched(url, file, delivery) if kept is None else kept
         except GlycanAgeError as error:
-            raise self._missing(error, delivery) from None
+            raise _missing(error, delivery, now_s=self._clock() / 1000, give_up_h=self._own.give_up_h) from None
 
     def tidy(self) -> None:
         """Remove what nobody has asked for in `keep_days`."""
@@ -99,7 +99,7 @@ class Reports:
     def _kept(self, file: Path) -> bytes | None:
         try:
             content = file.read_bytes()
-            os.utime(file, (self._clock() / 1000,) * 2)
+            self._touch(file)
         except OSError:
             return None
         return content if _trouble_with(content) is None else None
@@ -138,6 +138,7 @@ class Reports:
             handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb") as opened:
                 opened.write(content)
+            self._touch(partial)
             sync(partial)
             partial.replace(file)
         except OSError as error:
@@ -145,12 +146,45 @@ class Reports:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
 
-    def _missing(self, error: GlycanAgeError, delivery: Delivery) -> NotYetError | PermanentError:
-        waited_s = max(0.0, self._clock() / 1000 - delivery.received_at.timestamp())
-        if waited_s >= self._own.give_up_h * 3600:
-            return PermanentError(f"{error}; it was waited for {self._own.give_up_h:g} h (glycanage.reports.give_up_h)")
-        wait_s = min(max(waited_s / 4, SHORTEST_WAIT_S), LONGEST_WAIT_S)
-        return NotYetError(str(error), retry_after_s=max(wait_s, error.retry_after_s or 0.0))
+    def _touch(self, file: Path) -> None:
+        """It was asked for now."""
+        os.utime(file, (self._clock() / 1000,) * 2)
+
+
+class NoReports:
+    """What a bridge has that knows no account: nothing, and who asks waits until a person has mended that."""
+
+    def __init__(self, *, clock: Clock = wall_clock) -> None:
+        self._clock = clock
+
+    def file_of(self, delivery: Delivery) -> bytes:
+        """Raises `NotYetError`, and `PermanentError` in the end."""
+        error = GlycanAgeError("the report: there is no `glycanage:` in bridge.yaml, which says where reports are")
+        raise _missing(
+            error, delivery, now_s=self._clock() / 1000, give_up_h=ReportSettings.model_fields["give_up_h"].default
+        )
+
+    def tidy(self) -> None:
+        """There is nothing."""
+
+    def close(self) -> None:
+        """There is nothing."""
+
+
+def open_reports(settings: GlycanAgeSettings | None) -> Reports | NoReports:
+    """The report files of the account in `bridge.yaml`, if there is one. Nobody is asked yet."""
+    return NoReports() if settings is None else Reports(settings)
+
+
+def _missing(
+    error: GlycanAgeError, delivery: Delivery, *, now_s: float, give_up_h: float
+) -> NotYetError | PermanentError:
+    """What follows for a delivery: it waits, ever longer, until it has waited for long enough."""
+    waited_s = max(0.0, now_s - delivery.received_at.timestamp())
+    if waited_s >= give_up_h * 3600:
+        return PermanentError(f"{error}; it was waited for {give_up_h:g} h (glycanage.reports.give_up_h)")
+    wait_s = min(max(waited_s / 4, SHORTEST_WAIT_S), LONGEST_WAIT_S)
+    return NotYetError(str(error), retry_after_s=max(wait_s, error.retry_after_s or 0.0))
 
 
 def _trouble_with(content: bytes) -> str | None:
