@@ -20,7 +20,7 @@ from glycanbridge.events import AssignmentStatusChanged, KitReceived, OrderStatu
 GROUP = "glycanbridge"
 """The entry points' group, and the name under which pluggy keeps our marks."""
 
-CONTRACT = "1.0"
+CONTRACT = "1.1"
 """The version of all that plugins can rely on: hooks, public names, what may be raised. Its first number changes when
 something is taken away, the second when something is added; `docs/plugins/changes.md` has every change."""
 UNSAID = ">=1.0,<2"

@@ -233,14 +233,19 @@ def _in_a_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+def admits(made_by: type, version: str) -> bool:
+    """Whether a plugin says that it is made for this version of the contract. Raises what a wrong range does."""
+    return SpecifierSet(getattr(made_by, "contract", UNSAID)).contains(version)
+
+
 def _check_contract(made_by: type, place: str) -> None:
     """Whether the plugin is made for this version of the contract, by its own word."""
-    made_for = getattr(made_by, "contract", UNSAID)
     try:
-        fits = SpecifierSet(made_for).contains(CONTRACT)
+        fits = admits(made_by, CONTRACT)
     except (InvalidSpecifier, TypeError, AttributeError):
         raise PluginError(f"{place}.contract is no range of versions, such as {UNSAID!r}") from None
     if not fits:
+        made_for = getattr(made_by, "contract", UNSAID)
         raise PluginError(
             f"{place} is made for the contract {made_for}, and this GlycanBridge has {CONTRACT}: "
             "install a version of one of them that fits the other"

@@ -129,7 +129,7 @@ class Reader:
         if "receiver" in told:
             self.serving.config.write_text(text, encoding="utf-8")
         else:
-            assert set(told) <= {"plugin_files", "destinations"}
+            assert set(told) <= {"plugin_files", "destinations", "glycanage"}
             self.serving.configure(told.pop("destinations"), **told)
 
     def _follow(self, snippet: Snippet) -> Snippet:

@@ -10,7 +10,7 @@ import pytest
 from serving import sample, served, until
 from test_story import with_mode
 
-from glycanbridge.testing import SmtpPeer
+from glycanbridge.testing import Answer, HttpPeer, SmtpPeer, sample_report
 
 
 def states(serving, destination: str | None = None) -> list[str]:
@@ -109,6 +109,39 @@ def test_a_file_that_cannot_be_read_stops_the_destination(read, content):
         post(reader.serving)
         until(lambda: "cannot be read as a CSV" in reader.serving.rows("destinations")[0]["runs"])
     assert states(reader.serving) == ["pending"]
+
+
+def test_the_pdf_of_each_report_lies_in_a_folder(read, monkeypatch):
+    """It is asked for with the clinic's credentials, waited for while it is not there, and the same in a repeat."""
+    reader = read("cookbook.md", "Put the PDF of each report into a folder")
+    serving = reader.serving
+    token = serving.folder / "var" / "glycanage-token"
+    token.write_text("correct-horse-4711")
+    token.chmod(0o600)
+    pdf = Answer(200, sample_report(), {"Content-Type": "application/pdf"})
+    with HttpPeer(Answer(404)) as glycanage:
+        monkeypatch.setenv("GLYCANAGE_URL", glycanage.url)
+        reader.until("yaml")
+        code = (serving.folder / "pdfs.py").read_text()
+        assert len(code.splitlines()) <= 30
+        with served(serving):
+            post(serving)
+            until(lambda: serving.rows("deliveries", "list")[0]["last_error"])
+            (waiting,) = serving.rows("deliveries", "list")
+            assert waiting["state"] == "pending"
+            glycanage.answer(pdf)
+        with served(serving):
+            serving.run("deliveries", "replay", waiting["id"])
+            until(lambda: states(serving) == ["delivered"])
+            asked = len(glycanage.requests)
+            serving.run("deliveries", "replay", waiting["id"])
+            until(lambda: serving.rows("deliveries", "list")[0]["attempts"] > 2)
+            until(lambda: states(serving) == ["delivered"])
+        assert len(glycanage.requests) == asked
+        assert glycanage.requests[-1].path == "/reports/report_78901"
+        assert glycanage.requests[-1].headers["Authorization"].startswith("Basic ")
+    (file,) = (serving.folder / "var" / "pdfs").iterdir()
+    assert (file.suffix, file.read_bytes()) == (".pdf", sample_report())
 
 
 def test_two_destinations_share_a_budget(read):

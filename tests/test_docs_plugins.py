@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import types
 import typing
 from datetime import UTC, datetime
@@ -15,7 +16,16 @@ from snippets import PAGES, scenes, snippets
 from test_observers import ended, listening
 
 import glycanbridge
-from glycanbridge import Age, Delivery, DestinationError, NotYetError, Personal, observers, rehearsal
+from glycanbridge import (
+    Age,
+    Delivery,
+    DestinationError,
+    NotYetError,
+    PermanentError,
+    Personal,
+    observers,
+    rehearsal,
+)
 from glycanbridge.attempt import LONGEST_TEXT, Attempts
 from glycanbridge.bridge_events import DeadDelivery, SettledDelivery, parse_kept
 from glycanbridge.delivery import LONGEST_RETRY_AFTER_S, Outcome, Result
@@ -23,11 +33,13 @@ from glycanbridge.destinations import open_destinations
 from glycanbridge.dispatcher import START_AGAIN_S
 from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.events import AssignmentStatus, KitSet, OrderStatus, ReceivedKit, Report
+from glycanbridge.glycanage.reports import REMEMBERED_S
 from glycanbridge.hookspecs import CONTRACT, UNSAID, Hooks
 from glycanbridge.hosts import CLOSE_S
 from glycanbridge.hosts.forks import Forks
 from glycanbridge.hosts.output import LONGEST_LINE, MOST_LINES, WINDOW_S
 from glycanbridge.hosts.process import START_S
+from glycanbridge.hosts.reports import MOST_QUESTIONS
 from glycanbridge.hosts.thread import MOST_LEFT_BEHIND
 from glycanbridge.identity import event_id
 from glycanbridge.server import LAST_ATTEMPTS_S
@@ -38,7 +50,8 @@ from glycanbridge.settings import (
     RetrySettings,
     read_settings,
 )
-from glycanbridge.testing import HandBridge
+from glycanbridge.testing import HandBridge, make_plugin, sample_report
+from glycanbridge.testing import deliver as deliver_to
 
 HOOKS = {name: hook for name, hook in vars(Hooks).items() if not name.startswith("_")}
 DATA = {
@@ -226,9 +239,33 @@ def test_a_delivery_is_told_field_by_field():
     """In order, with its types."""
     rows = table(sections()["What every delivery has"], "field")
 
+    fields = {name: kind for name, kind in typing.get_type_hints(Delivery).items() if name != "report_source"}
     assert [(name, kind) for name, (kind, _) in rows.items()] == [
-        (name, told_type(kind)) for name, kind in typing.get_type_hints(Delivery).items()
+        (name, told_type(kind)) for name, kind in fields.items()
     ]
+
+
+def test_the_report_file_is_had_done_without_or_waited_for_as_it_is_shown(read):
+    """Each choice, with a file, without one yet, and where there never will be one."""
+    reader = read("hooks.md", "`delivery.report()`, the report file")
+    reader.until("python")
+    plugin = runpy.run_path(str(reader.folder / "rules.py"))["Rules"]
+    told = "report_78901: a file of"
+    here = f"{told} {len(sample_report())} bytes\n"
+    for choice, report, held, error in [
+        ("none", NotYetError("late"), f"{told} 0 bytes, not asked for\n", None),
+        ("attach", sample_report(), here, None),
+        ("attach", NotYetError("late"), f"{told} 0 bytes, it is missing: late\n", None),
+        ("attach", PermanentError("never"), f"{told} 0 bytes, it is missing: never\n", None),
+        ("wait", sample_report(), here, None),
+        ("wait", NotYetError("late"), "", NotYetError),
+        ("wait", PermanentError("never"), "", PermanentError),
+    ]:
+        file = reader.folder / "var" / "rules.txt"
+        file.write_text("")
+        made = make_plugin(plugin, {"file": "var/rules.txt", "report": choice}, folder=reader.folder)
+        outcome = deliver_to(made, report=report)
+        assert (file.read_text(), outcome.error) == (held, error)
 
 
 @pytest.mark.parametrize("hook", list(HOOKS))
@@ -273,6 +310,8 @@ NUMBERS = [
     ("where-it-runs.md", f"takes longer than {rehearsal.LONGEST_S:g} s"),
     ("where-it-runs.md", f"may take {START_S:g} s"),
     ("where-it-runs.md", f"a running attempt end ({LAST_ATTEMPTS_S:g} s when it stops)"),
+    ("where-it-runs.md", f"answers {MOST_QUESTIONS} times in an attempt"),
+    ("where-it-runs.md", f"not asked for again for {REMEMBERED_S:g} s"),
     ("where-it-runs.md", f"cut at {LONGEST_LINE:,} characters, at most {MOST_LINES} lines in {WINDOW_S:g} s"),
     ("changes.md", f"is taken for `{UNSAID}`"),
 ]

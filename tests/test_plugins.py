@@ -57,10 +57,10 @@ def test_a_good_plugin_is_found_with_its_events_and_settings(packages):
     [
         ("import not_there", "No module named 'not_there'; `pip install glycanbridge-broken` brings what it needs"),
         ("from glycanbridge import NoLonger", "'NoLonger' from 'glycanbridge'"),
-        ("from glycanbridge import NoLonger", "; this contract is 1.0"),
+        ("from glycanbridge import NoLonger", "; this contract is 1.1"),
         ("import json; from json import NoLonger", "'NoLonger' from 'json'"),
         ("raise ValueError('two\\nlines')", "cannot be imported: ValueError: two lines"),
-        (GOOD + "    contract = '>=2'", "is made for the contract >=2, and this GlycanBridge has 1.0: install"),
+        (GOOD + "    contract = '>=2'", "is made for the contract >=2, and this GlycanBridge has 1.1: install"),
         (GOOD + "    contract = '<1'", "is made for the contract <1"),
         (GOOD + "    contract = 'new'", "contract is no range of versions, such as '>=1.0,<2'"),
         (GOOD + "    contract = 1", "contract is no range of versions"),
@@ -130,7 +130,7 @@ def test_one_without_settings_needs_no_init(packages, init, made):
 
 def test_a_plugin_says_which_contract_it_is_made_for(packages):
     """One that says nothing was written for the first one."""
-    for name, contract in (("silent", ""), ("exact", "    contract = '==1.0'"), ("range", "    contract = '>=1.0,<2'")):
+    for name, contract in (("silent", ""), ("exact", "    contract = '==1.1'"), ("range", "    contract = '>=1.0,<2'")):
         install_plugin(packages, name, GOOD.format(name=name.capitalize()) + contract)
 
     assert [found(name).error for name in ("silent", "exact", "range")] == [None, None, None]

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Secret, SecretStr, model_validator
 from glycanbridge import (
     DestinationError,
     LocalPath,
+    NotYetError,
     PermanentError,
     TemporaryError,
     Timeout,
@@ -704,6 +705,51 @@ def test_a_redirect_may_be_followed_where_the_author_says_so(tmp_path, capfd):
     assert not [each for each in vars(suite) if "redirect" in each]
 
 
+class PostsReports(Poster):
+    """Posts the report's file along, or as `choice` says without it."""
+
+    contract = ">=1.1,<2"
+    choice = "wait"
+
+    def post(self, event, delivery):
+        if delivery.event_type == "report-ready":
+            try:
+                delivery.report()
+            except (NotYetError, PermanentError) as error:
+                if self.choice == "wait":
+                    raise
+                if self.choice in _ERRORS:
+                    raise _ERRORS[self.choice](f"no file: {error}") from None
+        return super().post(event, delivery)
+
+
+_ERRORS = {"temporary": TemporaryError, "permanent": PermanentError, "all": DestinationError, "accident": KeyError}
+LATE, NEVER = "a_report_that_is_late_costs_no_attempt", "a_report_that_never_comes_is_waited_for_by_nobody"
+
+
+@pytest.mark.parametrize(
+    ("choice", "wrong"),
+    [
+        ("wait", set()),
+        ("do without", set()),
+        ("temporary", {LATE, NEVER}),
+        ("permanent", {LATE}),
+        ("all", {LATE, NEVER}),
+        ("accident", {LATE, NEVER}),
+    ],
+)
+def test_a_plugin_that_asks_for_the_report_does_without_or_lets_the_error_pass(tmp_path, capfd, choice, wrong):
+    """A late report is no dead letter and stops no destination; one that never comes is no reason to wait."""
+    asking = type("Asking", (PostsReports,), {"choice": choice, "__module__": __name__})
+    suite = contract_suite(asking, settings, peer=HttpPeer)
+
+    names = {name for name in vars(suite) if name.startswith("test_")}
+    assert {f"test_{LATE}", f"test_{NEVER}"} < names
+    kept = {f"test_{LATE}", f"test_{NEVER}", "test_the_bridge_can_use_it"}
+    rest = {name.removeprefix("test_") for name in names - kept}
+    assert set(failed(suite, tmp_path, capfd, leave_out=rest)) == wrong
+
+
 class OfAnotherTime(Poster):
     """Made for a contract that is not this one."""
 
@@ -714,7 +760,7 @@ def test_a_plugin_that_is_made_for_another_contract_is_told_so(tmp_path, capfd):
     """In the author's own tests, before any clinic sees it."""
     told = failed(contract_suite(OfAnotherTime, settings, peer=HttpPeer), tmp_path, capfd)
 
-    assert "is made for the contract >=2, and this GlycanBridge has 1.0" in told["the_bridge_can_use_it"]
+    assert "is made for the contract >=2, and this GlycanBridge has 1.1" in told["the_bridge_can_use_it"]
 
 
 def test_a_plugin_that_the_bridge_cannot_use_fails_everywhere(tmp_path, capfd):

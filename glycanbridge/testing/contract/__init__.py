@@ -1,7 +1,7 @@
 """Tests that every plugin should pass, made for one plugin: `TestContract = contract_suite(Hello, {...})`.
 
 `plan` is what its author says of it, `watching` hears what is logged and printed; the checks are in `repeats`,
-`secrecy`, `troubles` and `manners`, each a function whose name and docstring become a test's.
+`secrecy`, `troubles`, `report_files` and `manners`, each a function whose name and docstring become a test's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.events import Event
 from glycanbridge.hookspecs import hook_name
 from glycanbridge.problems import schema_of
-from glycanbridge.testing.contract import manners, repeats, secrecy, troubles
+from glycanbridge.testing.contract import manners, repeats, report_files, secrecy, troubles
 from glycanbridge.testing.contract.plan import Case, FarSide, Plan, Source, Trouble
 from glycanbridge.testing.contract.watching import Capture
 from glycanbridge.testing.http_peer import HttpRequest
@@ -129,6 +129,9 @@ def _of_hooks(plan: Plan) -> Iterator[Check]:
         yield manners.tells_is_one_line_without_secrets
     if hasattr(plan.plugin, "close"):
         yield manners.closing_twice_is_harmless
+    if report_files.may_ask(plan.plugin):
+        yield report_files.a_report_that_is_late_costs_no_attempt
+        yield report_files.a_report_that_never_comes_is_waited_for_by_nobody
 
 
 def _with_peer(plan: Plan) -> Iterator[tuple[str, Check]]:

@@ -7,11 +7,13 @@ README.md lists mappings and failures.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from glycanbridge import Delivery, KitReceived, NotYetError, PermanentError, ReportReady, hookimpl
+from glycanbridge_ehr.report_files import ReportFile, report_file
 from glycanbridge_ehr.reports import Report, report_of
-from glycanbridge_ehr.sent import Sent
+from glycanbridge_ehr.sent import Before, Sent, SentFile
 from glycanbridge_ehr.settings import EhrSettings
 from glycanbridge_ehr.ways import Fault, PatientUnknown, Sending, open_way
 
@@ -30,7 +32,7 @@ class Ehr:
     """The plugin: an instance for each lane of a destination. All lanes share what stands in `state`."""
 
     Settings = EhrSettings
-    contract = ">=1.0,<2"
+    contract = ">=1.1,<2"
 
     def __init__(self, settings: EhrSettings, *, clock: Callable[[], datetime] = _now) -> None:
         self._settings = settings
@@ -61,7 +63,10 @@ class Ehr:
     @hookimpl
     def tells(self) -> str:
         """What leaves, and where to."""
-        return self._way.tells()
+        told, settings = self._way.tells(), self._settings
+        if settings.report == "none":
+            return told
+        return f"{told}; so does the report file (PDF), of up to {settings.report_max_mb:g} MB"
 
     @hookimpl
     def close(self) -> None:
@@ -70,18 +75,45 @@ class Ehr:
 
     def _send(self, report: Report, delivery: Delivery) -> str:
         before = self._sent.last(delivery.destination, report.report_id)
-        if before is not None:
-            is_newer = (before.created_on, before.received_at) <= (report.created_on, delivery.received_at)
-            if before.digest == report.digest:
-                if is_newer:  # what was told in between, and comes late, must not undo it
-                    self._keep(report, delivery, revision=before.revision, receipt=before.receipt)
-                return f"{before.receipt} (it has this result already)"
-            if before.patient_digest != report.patient_digest:
-                raise PermanentError("the report was sent for another patient before: a person must look at both")
-            if not is_newer:
-                return f"{before.receipt} (it has a later result)"
-        revision = before.revision + 1 if before else 0
-        sending = Sending(destination=delivery.destination, revision=revision)
+        if before is None:
+            return self._send_now(report, delivery, self._file(delivery), revision=0)
+        is_newer = (before.created_on, before.received_at) <= (report.created_on, delivery.received_at)
+        if before.digest == report.digest:
+            told = f"{before.receipt} (it has this result already)"
+            return self._again(report, delivery, before) or told if is_newer else told
+        if before.patient_digest != report.patient_digest:
+            raise PermanentError("the report was sent for another patient before: a person must look at both")
+        if not is_newer:
+            return f"{before.receipt} (it has a later result)"
+        return self._send_now(report, delivery, self._file(delivery), revision=before.revision + 1)
+
+    def _again(self, report: Report, delivery: Delivery, before: Before) -> str | None:
+        """Told again with the same values: only a file that the EHR does not have is sent. The receipt of that, if so.
+
+        The file of an event is sent once. Another event about the same report may have another one.
+        """
+        # What was told in between, and comes late, must not undo it.
+        self._keep(report, delivery, revision=before.revision, receipt=before.receipt, file=before.file)
+        if before.file is not None and before.file.event_id == delivery.event_id:
+            return None
+        file = self._file(delivery)
+        if file.content is None:
+            return f"{before.receipt} (it has this result already; {file.remark})" if file.remark else None
+        if before.file is not None and before.file.digest == file.digest:
+            again = SentFile(event_id=delivery.event_id, digest=before.file.digest)
+            self._keep(report, delivery, revision=before.revision, receipt=before.receipt, file=again)
+            return None
+        return self._send_now(report, delivery, file, revision=before.revision, amended=True)
+
+    def _file(self, delivery: Delivery) -> ReportFile:
+        return report_file(self._settings.report, delivery.report, max_mb=self._settings.report_max_mb)
+
+    def _send_now(
+        self, report: Report, delivery: Delivery, file: ReportFile, *, revision: int, amended: bool = False
+    ) -> str:
+        """Send it. Returns what the EHR calls it, and why it has no file if it was to have one."""
+        report = replace(report, pdf=file.content, lacks_pdf=file.why_missing is not None)
+        sending = Sending(destination=delivery.destination, revision=revision, amended=amended)
         try:
             receipt = self._way.send(report, sending)
         except Fault as fault:
@@ -92,12 +124,18 @@ class Ehr:
                 raise PermanentError(f"{unknown}; it waited for {waited.days} days") from None
             raise NotYetError(f"{unknown}; the result waits, and is tried again in an hour") from None
         self._sent.forget_faults(delivery.destination, report.report_id)
-        self._keep(report, delivery, revision=revision, receipt=receipt)
-        return receipt
+        sent = None if file.digest is None else SentFile(event_id=delivery.event_id, digest=file.digest)
+        self._keep(report, delivery, revision=revision, receipt=receipt, file=sent)
+        return f"{receipt}; {file.remark}" if file.remark else receipt
 
-    def _keep(self, report: Report, delivery: Delivery, *, revision: int, receipt: str) -> None:
+    def _keep(self, report: Report, delivery: Delivery, *, revision: int, receipt: str, file: SentFile | None) -> None:
         self._sent.keep(
-            delivery.destination, report, received_at=delivery.received_at, revision=revision, receipt=receipt
+            delivery.destination,
+            report,
+            received_at=delivery.received_at,
+            revision=revision,
+            receipt=receipt,
+            file=file,
         )
 
     def _counted(self, fault: Fault, report: Report, delivery: Delivery) -> Fault | PermanentError:

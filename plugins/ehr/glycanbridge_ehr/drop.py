@@ -43,11 +43,13 @@ class DropWay:
         self._trail.stays_in_its_chart(report, patient, sending)
         at = report.created_on.astimezone(UTC)
         stem = f"{at.year:04}{at:%m%dT%H%M%S}-{message.control_id}"
+        pdf = f"{stem}.pdf" if report.pdf is not None else None
         contents = {
             "oru": (f"{stem}.hl7", message.data),
-            "json": (f"{stem}.json", json_of(report, patient, sending, message)),
+            "json": (f"{stem}.json", json_of(report, patient, sending, message, pdf=pdf)),
         }
-        files = dict(contents[each] for each in dict.fromkeys(self._settings.formats))
+        files = {} if pdf is None or report.pdf is None else {pdf: report.pdf}  # first: the others set an engine off
+        files |= dict(contents[each] for each in dict.fromkeys(self._settings.formats))
         try:
             self._see_that_it_is_there()
             self._publish(files)
@@ -132,15 +134,20 @@ class DropWay:
         )
 
 
-def json_of(report: Report, patient: Patient, sending: Sending, message: Message) -> bytes:
-    """The result as a JSON object. README-hl7.md has its fields; later versions may add some."""
+def json_of(report: Report, patient: Patient, sending: Sending, message: Message, *, pdf: str | None = None) -> bytes:
+    """The result as a JSON object. README-hl7.md has its fields; later versions may add some.
+
+    `pdf` is the name of the report file beside it.
+    """
+    values = {name: _json_value(value) for name, value in asdict(report).items() if name not in {"pdf", "lacks_pdf"}}
     told = {
         "version": 1,
         "control_id": message.control_id,
-        "status": "corrected" if sending.revision else "final",
+        "status": "amended" if sending.amended else "corrected" if sending.revision else "final",
         "revision": sending.revision,
-        "report": {name: _json_value(value) for name, value in asdict(report).items()},
+        "report": values,
         "patient": asdict(patient),
+        **({"report_file": pdf} if pdf is not None or report.lacks_pdf else {}),
     }
     return (json.dumps(told, ensure_ascii=False, indent=1) + "\n").encode()
 

@@ -6,12 +6,14 @@ age, 30525-0, is the person's own, and is never put on the other: a chart would 
 
 from __future__ import annotations
 
+import base64
 import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from glycanbridge_ehr.reports import Report
@@ -25,6 +27,20 @@ _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _AGE = {"system": _LOINC, "code": "30525-0", "display": "Age"}
 LABORATORY_REPORT = {"system": _LOINC, "code": "11502-2", "display": "Laboratory report"}
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
+
+
+NO_FILE = " The report file is not attached."
+"""Behind a result's sentence, where the file was to go along and could not be had."""
+
+
+class Telling(StrEnum):
+    """As what a result is told."""
+
+    FIRST = "first"
+    CORRECTION = "correction"
+    """Its values are others than before."""
+    AMENDMENT = "amendment"
+    """Its values are as before; its report file is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +67,13 @@ class Part:
         return uuid.uuid5(uuid.NAMESPACE_URL, f"{self.system}|{self.value}").urn
 
 
-def parts_of(report: Report, *, subject: str, corrected: bool, settings: FhirSettings) -> list[Part]:
-    """A report's resources, the DiagnosticReport last. `subject` is a reference to the patient."""
+def parts_of(
+    report: Report, *, subject: str, corrected: bool, settings: FhirSettings, amended: bool = False
+) -> list[Part]:
+    """A report's resources, the DiagnosticReport last. `subject` is a reference to the patient.
+
+    `amended`: the DiagnosticReport has a file that it had not; its Observations are as they were.
+    """
     shared = {
         "status": "corrected" if corrected else "final",
         "subject": {"reference": subject},
@@ -70,7 +91,8 @@ def parts_of(report: Report, *, subject: str, corrected: bool, settings: FhirSet
         code=_code([_AGE], settings.own_codes("chronological_age"), text="Chronological age (as used by GlycanAge)"),
         years=report.chronological_age,
     )  # fmt: skip
-    return [biological, chronological, _diagnostic_report(report, shared, [biological, chronological], settings)]
+    whole = shared | {"status": "amended"} if amended else shared
+    return [biological, chronological, _diagnostic_report(report, whole, [biological, chronological], settings)]
 
 
 def transaction(parts: Sequence[Part], *, update: bool) -> Resource:
@@ -100,6 +122,17 @@ def instant(moment: datetime) -> str:
 def conclusion(report: Report) -> str:
     """The result as a sentence: the two numbers, and neither ranges nor advice."""
     return f"GlycanAge biological age {report.glycan_age} years; chronological age {report.chronological_age} years."
+
+
+def pdf_of(report: Report, settings: FhirSettings) -> dict[str, str]:
+    """The report file as an Attachment."""
+    return {
+        "contentType": "application/pdf",
+        "language": "en",
+        "title": f"GlycanAge report {identifier(settings.system('report'), report.report_id)['value']}",
+        "creation": instant(report.created_on),
+        "data": base64.b64encode(report.pdf or b"").decode(),
+    }
 
 
 def safe(told: str) -> str:
@@ -154,7 +187,8 @@ def _diagnostic_report(report: Report, shared: Resource, results: list[Part], se
         **{name: each for name, each in shared.items() if name != "status"},
         **({"specimen": [kit]} if settings.specimen else {}),
         "result": [{"reference": each.full_url} for each in results],
-        "conclusion": conclusion(report),
+        "conclusion": conclusion(report) + (NO_FILE if report.lacks_pdf else ""),
+        **({"presentedForm": [pdf_of(report, settings)]} if report.pdf is not None else {}),
     }
     return Part(system=system, value=value, resource=resource)
 

@@ -31,7 +31,7 @@ _PLACES = frozenset(
     request method url ifNoneExist response status identifier system value category coding code display text
     subject reference effective effectiveDateTime issued performer valueQuantity unit result basedOn specimen
     conclusion meta profile id extension valueCode masterIdentifier content attachment contentType data title
-    creation context related date description
+    creation context related date description presentedForm language docStatus
     """.split()  # noqa: SIM905 (one word a line says no more)
 )
 """The names that a place within what we send is made of."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from glycanbridge import PermanentError, TemporaryError
-from glycanbridge_ehr.fhir import Part, Resource
+from glycanbridge_ehr.fhir import NO_FILE, Part, Resource, Telling
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 WITHDRAWN = {"entered-in-error", "cancelled", "superseded"}
@@ -72,6 +72,21 @@ def same_result(found: Resource, part: Part) -> bool:
     return _told(found) == _told(part.resource)
 
 
+def difference(found: Resource, part: Part) -> Telling | None:
+    """As what must be told what we say, for what the EHR has is not that; `None` if it is.
+
+    A file that it has, and we could not get this time, stays where it is.
+    """
+    if not same_result(found, part):
+        return Telling.CORRECTION
+    return Telling.AMENDMENT if _lacks_our_file(found, part) else None
+
+
+def has_file(part: Part) -> bool:
+    """Does a report file go along?"""
+    return bool(_pdfs(part.resource))
+
+
 def is_whole(found: Resource) -> bool:
     """Does a report refer to its Observations as they are called now, not as in the Bundle that brought them?"""
     results = found.get("result")
@@ -91,14 +106,14 @@ def _moment(resource: Resource) -> datetime:
 
 
 def _told(resource: Resource) -> list[Any]:
-    """What a result says: its number, or its sentence and its parts, or its document."""
+    """What a result says: its number, or its sentence and its parts, or its document; not whether it has a file."""
     quantity = resource.get("valueQuantity")
     value = quantity.get("value") if isinstance(quantity, dict) else None
-    results = resource.get("result")
+    conclusion, results = resource.get("conclusion"), resource.get("result")
     parts = [_reference(each) for each in results] if isinstance(results, list) else []
     return [
         Decimal(value) if isinstance(value, int | Decimal) else value,
-        resource.get("conclusion"),
+        conclusion.removesuffix(NO_FILE) if isinstance(conclusion, str) else conclusion,
         parts,
         _document(resource),
     ]
@@ -109,6 +124,24 @@ def _document(resource: Resource) -> object:
         return resource["content"][0]["attachment"]["data"]
     except (KeyError, IndexError, TypeError):
         return None
+
+
+def _lacks_our_file(found: Resource, part: Part) -> bool:
+    """One of which the server tells an address and no bytes is taken for ours: large ones are kept elsewhere."""
+    ours = [each.get("data") for each in _pdfs(part.resource)]
+    there = _pdfs(found)
+    return bool(ours) and not any(each.get("data", ours[0] if "url" in each else None) in ours for each in there)
+
+
+def _pdfs(resource: Resource) -> list[dict[str, Any]]:
+    """The attachments of a report or a document that are PDFs."""
+    forms, contents = resource.get("presentedForm"), resource.get("content")
+    found = list(forms) if isinstance(forms, list) else []
+    for each in contents if isinstance(contents, list) else []:
+        found.append(each.get("attachment") if isinstance(each, dict) else None)
+    return [
+        each for each in found if isinstance(each, dict) and str(each.get("contentType")).startswith("application/pdf")
+    ]
 
 
 def _reference(value: object) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from glycanbridge import DestinationError
-from glycanbridge_ehr.fhir import Part, parts_of
+from glycanbridge_ehr.fhir import Part, Telling, parts_of
 from glycanbridge_ehr.fhir_abilities import WRITTEN
 from glycanbridge_ehr.fhir_answers import failure
 from glycanbridge_ehr.fhir_document import document_of
@@ -36,13 +36,17 @@ class FhirWay:
     def send(self, report: Report, sending: Sending) -> str:
         """Send a result; return the server's name for it, such as `DiagnosticReport/12`."""
 
-        def parts(corrected: bool) -> list[Part]:  # noqa: FBT001 (it is what the type says)
+        def parts(telling: Telling) -> list[Part]:
             make = parts_of if self._settings.send_as == "report" else document_of
-            return make(report, subject=subject, corrected=corrected, settings=self._settings)
+            corrected = telling is Telling.CORRECTION or sending.revision > 0
+            amended = telling is Telling.AMENDMENT
+            return make(report, subject=subject, corrected=corrected, amended=amended, settings=self._settings)
+
+        telling = Telling.CORRECTION if sending.revision else Telling.FIRST
 
         try:
             subject = self._patient(report.patient_id)
-            return self._writer.write(parts, corrected=sending.revision > 0)
+            return self._writer.write(parts, Telling.AMENDMENT if sending.amended else telling)
         except DestinationError:
             self._writer.forget()
             raise

@@ -6,32 +6,33 @@ compared: a conditional create answers "fine" and keeps an old value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
 from glycanbridge import DestinationError, PermanentError, TemporaryError
 from glycanbridge_ehr import fhir_json
-from glycanbridge_ehr.fhir import Part, Resource, transaction, with_ids
+from glycanbridge_ehr.fhir import Part, Resource, Telling, transaction, with_ids
 from glycanbridge_ehr.fhir_abilities import WRITTEN, Abilities, Mode, abilities_in
 from glycanbridge_ehr.fhir_answers import Answer, entries_of, evidence, failure, worst
 from glycanbridge_ehr.fhir_found import (
     WITHDRAWN,
+    difference,
+    has_file,
     is_later,
     is_whole,
     matches,
     patient_of,
     reference_in,
     same_patient,
-    same_result,
     the_one,
 )
 from glycanbridge_ehr.fhir_server import Server
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from glycanbridge_ehr.ways import PatientUnknown
 
-Parts = Callable[[bool], list[Part]]
-"""The resources of a result: as its first telling, or (`True`) as a correction."""
+Parts = Callable[[Telling], list[Part]]
+"""The resources of a result, as what it is told."""
 _AGAIN_S = 10
 
 
@@ -47,16 +48,16 @@ class Writer:
         self._settings = settings
         self._abilities: Abilities | None = None
 
-    def write(self, parts: Parts, *, corrected: bool) -> str:
+    def write(self, parts: Parts, telling: Telling) -> str:
         """Write a result; return the server's name for it, such as `DiagnosticReport/12`."""
         able = self.abilities()
-        if self.mode() == "transaction" and (able.conditional_update or not corrected):
+        if self.mode() == "transaction" and (able.conditional_update or telling is Telling.FIRST):
             try:
-                return self._at_once(parts, corrected=corrected)
+                return self._at_once(parts, telling)
             except _NotAtOnce:
                 self._abilities = replace(able, transaction=False)
         self._refuse_conditional_patients()
-        return self._in_turn(parts, corrected=corrected)
+        return self._in_turn(parts, telling)
 
     def mode(self) -> Mode:
         """How results are written: as the settings say, else as the server can."""
@@ -83,20 +84,23 @@ class Writer:
         """Ask the server anew next time: it may have been mended."""
         self._abilities = None
 
-    def _at_once(self, parts: Parts, *, corrected: bool) -> str:
+    def _at_once(self, parts: Parts, telling: Telling) -> str:
         """All resources in one transaction."""
-        if corrected and (self._settings.verify or self._settings.patient == "conditional"):
-            self._find(parts(True)[-1])  # a correction must not carry a result from one chart into another
-        entries = self._transact(parts(corrected), update=corrected)
-        if not corrected and any(each.status != 201 for each in entries) and self._is_another(parts(False)):
-            if not self.abilities().conditional_update:
+        update = telling is not Telling.FIRST
+        if update and (self._settings.verify or self._settings.patient == "conditional"):
+            self._find(parts(telling)[-1])  # a correction must not carry a result from one chart into another
+        entries = self._transact(parts(telling), update=update)
+        if not update and any(each.status != 201 for each in entries):
+            needed = self._difference(parts(telling))
+            if needed is not None and not self.abilities().conditional_update:
                 self._refuse_conditional_patients()
-                return self._in_turn(parts, corrected=True)
-            entries = self._transact(parts(True), update=True)
-        report = parts(corrected)[-1]
+                return self._in_turn(parts, needed)
+            if needed is not None:
+                entries = self._transact(parts(needed), update=True)
+        report = parts(telling)[-1]
         looks = self._settings.verify or self._settings.patient == "conditional"
         if looks and not is_whole(self._there(report)):
-            return self._in_turn(parts, corrected=corrected)
+            return self._in_turn(parts, telling)
         return reference_in(entries[-1].location) or report.type
 
     def _transact(self, parts: list[Part], *, update: bool) -> list[Answer]:
@@ -121,29 +125,32 @@ class Writer:
             raise TemporaryError(f"the server answered {len(entries)} of {len(parts)} entries", retry_after_s=_AGAIN_S)
         return entries
 
-    def _is_another(self, parts: list[Part]) -> bool:
-        """Is what stands under the keys already another result than ours, and no later one?"""
+    def _difference(self, parts: list[Part]) -> Telling | None:
+        """As what ours must be told, for something else stands under the keys already, and it is no later result."""
         references: dict[str, str] = {}
+        needed = set()
         for part in parts:
             found = self._there(part)
             references[part.full_url] = f"{part.type}/{found['id']}"
-            if not same_result(found, with_ids(part, references)) and not is_later(found, part):
-                return True
-        return False
+            if not is_later(found, part):
+                needed.add(difference(found, with_ids(part, references)))
+        return next((each for each in (Telling.CORRECTION, Telling.AMENDMENT) if each in needed), None)
 
-    def _in_turn(self, parts: Parts, *, corrected: bool) -> str:
+    def _in_turn(self, parts: Parts, telling: Telling) -> str:
         """One resource after another; the report, which refers to the others, last."""
         references: dict[str, str] = {}
         report = ""
-        for part, correction in zip(parts(corrected), parts(True), strict=True):
-            report = self._one(with_ids(part, references), with_ids(correction, references), corrected=corrected)
-            references[part.full_url] = report
+        for tellings in zip(*(parts(each) for each in Telling), strict=True):
+            own = {name: with_ids(part, references) for name, part in zip(Telling, tellings, strict=True)}
+            report = self._one(own, telling)
+            references[own[telling].full_url] = report
         return report
 
-    def _one(self, part: Part, correction: Part, *, corrected: bool) -> str:
+    def _one(self, tellings: Mapping[Telling, Part], telling: Telling) -> str:
         """Make a resource, or put it right. Returns its reference."""
+        part = tellings[telling]
         conditionally = self.abilities().conditional_create
-        if conditionally and not corrected:
+        if conditionally and telling is Telling.FIRST:
             answer = self._write("POST", part.type, part.resource, **{"If-None-Exist": part.query})
             if answer.status == 201:
                 return self._made(part, answer)
@@ -152,10 +159,12 @@ class Writer:
             headers = {"If-None-Exist": part.query} if conditionally else {}
             return self._made(part, self._write("POST", part.type, part.resource, **headers))
         reference = f"{part.type}/{found['id']}"
-        if (corrected or not same_result(found, part)) and not is_later(found, part):
-            self._write("PUT", reference, {"id": found["id"], **correction.resource})
+        is_news = telling is Telling.CORRECTION or (telling is Telling.AMENDMENT and has_file(part))
+        needed = telling if is_news else difference(found, part)
+        if needed is not None and not is_later(found, part):
+            self._write("PUT", reference, {"id": found["id"], **tellings[needed].resource})
             if self._settings.verify:
-                self._there(correction)
+                self._there(tellings[needed])
         return reference
 
     def _made(self, part: Part, answer: Answer) -> str:

@@ -27,6 +27,7 @@ _OUR_CODES: dict[CodeName, Components] = {
     "glycan-age": ("glycan-age", "GlycanAge biological age", _LOCAL),
     "chronological-age": (AGE_IN_YEARS, "Age", "LN", "chronological-age", "Chronological age", _LOCAL),
     "kit-code": ("kit-code", "Kit code", _LOCAL),
+    "report-file": ("PDF", "GlycanAge report PDF", _LOCAL),
 }
 
 
@@ -39,8 +40,13 @@ class Message:
 
 
 def control_id(report: Report, patient: Patient, sending: Sending) -> str:
-    """MSH-10: the same in every attempt, on every machine, and another for another destination, patient or result."""
-    return short_name(sending.destination, report.report_id, report.digest, patient.ehr_id, sending.revision)
+    """MSH-10: the same in every attempt, on every machine, and another for another destination, patient or result.
+
+    It is also another with another file, with none, and with none that was asked for.
+    """
+    file = ["without its file"] if report.lacks_pdf else []
+    file += [report.pdf_digest] if report.pdf_digest else []
+    return short_name(sending.destination, report.report_id, report.digest, patient.ehr_id, sending.revision, *file)
 
 
 def short_name(*told: str | int) -> str:
@@ -62,7 +68,7 @@ def oru_r01(
         _pid(report, patient, settings),
         _orc(report),
         _obr(report, sending, settings),
-        Segment("NTE", {1: "1", 2: "L", 3: f"GlycanAge report {report.report_id}"}),
+        *_notes(report),
         *_observations(report, sending, settings),
     ]
     writer = Writer(character_set=settings.character_set, longest=settings.longest)
@@ -124,9 +130,15 @@ def _obr(report: Report, sending: Sending, settings: Hl7Settings) -> Segment:
             16: _provider(settings),
             22: _time(report.created_on, settings),
             24: "LAB",
-            25: _status(sending),
+            25: "C" if sending.amended else _status(sending),  # the whole takes the place of what they have
         },
     )
+
+
+def _notes(report: Report) -> list[Segment]:
+    told = [f"GlycanAge report {report.report_id}"]
+    told += ["The report file is not attached."] if report.lacks_pdf else []
+    return [Segment("NTE", {1: str(number), 2: "L", 3: each}) for number, each in enumerate(told, 1)]
 
 
 def _observations(report: Report, sending: Sending, settings: Hl7Settings) -> list[Segment]:
@@ -136,6 +148,9 @@ def _observations(report: Report, sending: Sending, settings: Hl7Settings) -> li
         ("NM", "chronological-age", report.chronological_age, _YEARS),
         ("ST", "kit-code", report.kit_code, ""),
     ]
+    if report.pdf is not None:
+        data = base64.b64encode(report.pdf).decode()
+        found.append(("ED", "report-file", ("GLYCANAGE", "AP", "PDF", "Base64", data), ""))
     shared: dict[int, Field] = {11: _status(sending), 14: _effective(report, settings)}
     return [
         Segment("OBX", {1: str(number), 2: kind, 3: _code(name, settings), 5: value, 6: unit} | shared)

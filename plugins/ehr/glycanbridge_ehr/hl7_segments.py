@@ -78,7 +78,8 @@ class Writer:
             raise PermanentError(f"{place} has more characters than settings.longest allows; it is not cut off")
         if text == '""':
             raise PermanentError(f'{place} is "", which means "delete this" in HL7 v2; it is not sent')
-        if any(category(each) == "Cc" for each in text if each not in "\r\n"):
+        # A report file has millions of characters, and all can be printed: they are not looked at one by one.
+        if not text.isprintable() and any(category(each) == "Cc" for each in text if each not in "\r\n"):
             raise PermanentError(f"{place} holds a control character, which no HL7 v2 message may; it is not sent")
         try:
             text.encode(self._codec)

@@ -40,14 +40,20 @@ class Trail:
         with suppress(DestinationError):  # it is settled whether or not this can be written down
             self._run("DELETE FROM unsettled WHERE control_id=?", control_id)
 
-    def stays_in_its_chart(self, report: Report, patient: Patient, sending: Sending) -> None:
-        """Raise `PermanentError` if the result, or what it corrects, went into another chart, or may have."""
+    def stays_in_its_chart(self, report: Report, patient: Patient, sending: Sending) -> bool:
+        """Whether the result, or what it corrects, went into this chart, or may have.
+
+        Raises `PermanentError` if it went into another one.
+        """
+        known = False
         if not self._file.exists():
-            return
+            return known
         for (chart,) in self._run("SELECT chart FROM charts WHERE report=?", _name(report, sending)):
             if chart != _chart(report, patient):
                 told = "the result, or an attempt at it, went to another ehr_id: a person must look at both charts"
                 raise PermanentError(told)
+            known = True
+        return known
 
     def keep_chart(self, report: Report, patient: Patient, sending: Sending) -> None:
         """Keep in mind into whose chart a report went."""

@@ -31,7 +31,7 @@ class MllpWay:
             raise PatientUnknown("the patients file has no row for this patient")
         ask_commit = self._settings.acknowledgement == "enhanced"
         message = oru_r01(report, patient, sending, self._settings, ask_commit=ask_commit)
-        self._trail.stays_in_its_chart(report, patient, sending)
+        known = self._trail.stays_in_its_chart(report, patient, sending)
         left_before: list[bool] = []
 
         def leaving() -> None:
@@ -43,7 +43,7 @@ class MllpWay:
             receipt = judged(ack, again=any(left_before), ar_retry=self._settings.ar_retry)
         except (PermanentError, DestinationError):  # it has been refused, and is nowhere
             self._trail.settle(message.control_id)
-            if sending.revision == 0 and not any(left_before):
+            if not (sending.revision or sending.amended or known or any(left_before)):
                 self._trail.forget_chart(report, sending)
             raise
         self._trail.settle(message.control_id)

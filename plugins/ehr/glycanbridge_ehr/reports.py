@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -35,12 +35,21 @@ class Report:
     """UTC, exact to the millisecond."""
     kit_received_at: datetime | None
     """When the kit came to the laboratory, if the bridge was told; UTC."""
+    pdf: bytes | None = field(default=None, repr=False)
+    """The report file, if it goes along."""
+    lacks_pdf: bool = False
+    """It was to go along and could not be had, which whoever reads the result is told."""
 
     @property
     def digest(self) -> str:
-        """What makes two tellings of one report the same: all that is told of the result, but not when."""
+        """What makes two tellings of one report the same: all that is told of the result, but not when nor its file."""
         told = [self.test_id, self.kit_code, self.patient_id, self.practice_id, self.assignment_id]
         return _sha256([*told, self.glycan_age, self.chronological_age])
+
+    @property
+    def pdf_digest(self) -> str | None:
+        """Which file goes along, unreadable."""
+        return None if self.pdf is None else hashlib.sha256(self.pdf).hexdigest()
 
     @property
     def patient_digest(self) -> str:

@@ -22,6 +22,8 @@ from glycanbridge_ehr.reports import Report
 
 _LOCKS = 256
 _SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    destination TEXT, report_id TEXT, event_id TEXT, digest TEXT, PRIMARY KEY (destination, report_id));
 CREATE TABLE IF NOT EXISTS sent (
     destination TEXT, report_id TEXT, revision INTEGER, digest TEXT, patient_digest TEXT, created_on TEXT,
     received_at TEXT, receipt TEXT, PRIMARY KEY (destination, report_id));
@@ -31,6 +33,14 @@ CREATE TABLE IF NOT EXISTS faults (
     destination TEXT, report_id TEXT, fingerprint TEXT, attempt INTEGER, times INTEGER,
     PRIMARY KEY (destination, report_id));
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentFile:
+    """The report file that the EHR was sent, and of which event's delivery it was."""
+
+    event_id: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,8 @@ class Before:
     received_at: datetime
     """When the bridge was told: it says which is later where GlycanAge gives two tellings one time."""
     receipt: str
+    file: SentFile | None
+    """`None`: what it was sent had none with it."""
 
 
 class Sent:
@@ -77,11 +89,11 @@ class Sent:
     def last(self, destination: str, report_id: str) -> Before | None:
         """What was last sent of a report, if anything was."""
         question = (
-            "SELECT revision, digest, patient_digest, created_on, received_at, receipt FROM sent"
-            " WHERE destination=? AND report_id=?"
+            "SELECT revision, sent.digest, patient_digest, created_on, received_at, receipt, event_id, files.digest"
+            " FROM sent LEFT JOIN files USING (destination, report_id) WHERE destination=? AND report_id=?"
         )
         found = self._run(question, destination, report_id)
-        for revision, digest, patient_digest, created_on, received_at, receipt in found:
+        for revision, digest, patient_digest, created_on, received_at, receipt, event_id, file_digest in found:
             return Before(
                 revision=revision,
                 digest=digest,
@@ -89,14 +101,29 @@ class Sent:
                 created_on=datetime.fromisoformat(created_on),
                 received_at=datetime.fromisoformat(received_at),
                 receipt=receipt,
+                file=None if event_id is None else SentFile(event_id=event_id, digest=file_digest),
             )
         return None
 
-    def keep(self, destination: str, report: Report, *, received_at: datetime, revision: int, receipt: str) -> None:
-        """Keep in mind that the EHR has taken this."""
+    def keep(
+        self,
+        destination: str,
+        report: Report,
+        *,
+        received_at: datetime,
+        revision: int,
+        receipt: str,
+        file: SentFile | None = None,
+    ) -> None:
+        """Keep in mind that the EHR has taken this, and with which file."""
         times = [each.astimezone(UTC).isoformat() for each in (report.created_on, received_at)]
-        row = (destination, report.report_id, revision, report.digest, report.patient_digest, *times, receipt)
-        self._run("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
+        key = (destination, report.report_id)
+        row = (*key, revision, report.digest, report.patient_digest, *times, receipt)
+        with self._opened() as connection:
+            connection.execute("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute("DELETE FROM files WHERE destination=? AND report_id=?", key)
+            if file is not None:
+                connection.execute("INSERT INTO files VALUES (?, ?, ?, ?)", (*key, file.event_id, file.digest))
 
     def kit(self, destination: str, test_id: str) -> datetime | None:
         """When a test's kit came to the laboratory, if that is known."""
@@ -127,13 +154,19 @@ class Sent:
         self._run("DELETE FROM faults WHERE destination=? AND report_id=?", destination, report_id)
 
     def _run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._opened() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is kept when the block ends, or nothing."""
         self._make_directory()
         file = self._directory / "sent.db"
         try:
             file.touch(mode=0o600)
             with closing(sqlite3.connect(file, timeout=self._lock_timeout_s)) as connection, connection:
                 connection.executescript(_SCHEMA)
-                return connection.execute(statement, values).fetchall()
+                yield connection
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise DestinationError(f"{file}: {error.sqlite_errorname}; see that it can be written to") from None

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from glycanbridge import LocalPath, Timeout
+from glycanbridge_ehr.report_files import Choice
 from glycanbridge_ehr.settings_fhir import FhirSettings
 from glycanbridge_ehr.settings_hl7 import DropSettings, MllpSettings
 
@@ -27,6 +28,11 @@ class EhrSettings(BaseModel):
     """How long a result waits for a patient whom the EHR does not know yet."""
     personal: Literal["full"] = "full"
     """What may be told. An EHR is told all: a result without its patient or its ages is none."""
+    report: Choice = "none"
+    """The report file (PDF): `none`: never; `attach`: with the result if it can be had now, else the result goes
+    without; `wait`: the result waits for it."""
+    report_max_mb: float = Field(5, gt=0, le=10, allow_inf_nan=False)
+    """MB of a report file; a larger one counts as missing. It is a third larger in FHIR and HL7 v2."""
     lock_timeout_s: Timeout = 5
     """How long to wait (seconds) while another lane sends the same report."""
     fhir: FhirSettings | None = None

@@ -38,7 +38,7 @@ Text = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_print
 System = Annotated[str, Field(max_length=227), AfterValidator(_name_of_a_system)]
 """HL7's type HD: a name, or a name with an id and its kind."""
 Place = Annotated[str, Field(pattern=r"^(MSH|PID|ORC|OBR|NTE|OBX)-[1-9][0-9]?\.[1-9][0-9]?$")]
-CodeName = Literal["glycanage-report", "glycan-age", "chronological-age", "kit-code"]
+CodeName = Literal["glycanage-report", "glycan-age", "chronological-age", "kit-code", "report-file"]
 
 
 class Code(BaseModel):
@@ -95,7 +95,7 @@ class Hl7Settings(BaseModel):
     ordering_provider: Provider | None = None
     """OBR-16: `id`, `family`, and maybe `given` and `authority`."""
     codes: dict[CodeName, Code] = {}
-    """Codes of the site's own for `glycanage-report`, `glycan-age`, `chronological-age` or `kit-code`."""
+    """Codes of the site's own for `glycanage-report`, `glycan-age`, `chronological-age`, `kit-code`, `report-file`."""
     effective: Literal["created_on", "kit_received", "unknown"] = "created_on"
     """OBR-7 and OBX-14, since no event tells when the blood was drawn: when the report was made, when the kit came (if
     the bridge was told; else as `created_on`), or nothing."""

@@ -29,6 +29,8 @@ class Sending:
     destination: str
     revision: int
     """0 for the first result of a report, 1 for its first correction, ..."""
+    amended: bool = False
+    """The EHR has these values already; what is new is the report file."""
 
 
 class Way(Protocol):

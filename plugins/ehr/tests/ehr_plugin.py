@@ -14,7 +14,9 @@ import trustme
 from glycanbridge_ehr import Ehr, EhrSettings
 
 from glycanbridge import Delivery
+from glycanbridge.errors import DeliveryError
 from glycanbridge.events import parse
+from glycanbridge.testing import sample_delivery
 
 PRACTICE = "practice_67890"
 PATIENT = "patient_123"
@@ -35,8 +37,19 @@ class Clock:
         return self.now
 
 
-def told(event_type: str = "report-ready", number: int = 1, *, attempt: int = 1, destination: str = "ehr", **data: Any):
-    """The vendor's sample with other data (in the vendor's words), as a hook gets it: the event and its delivery."""
+def told(
+    event_type: str = "report-ready",
+    number: int = 1,
+    *,
+    attempt: int = 1,
+    destination: str = "ehr",
+    report: bytes | DeliveryError | None = None,
+    **data: Any,
+):
+    """The vendor's sample with other data (in the vendor's words), as a hook gets it: the event and its delivery.
+
+    `report` is its file, or what is raised for want of one.
+    """
     event = json.loads(resources.files("glycanbridge").joinpath("samples", f"{event_type}.json").read_bytes())
     event["data"] |= data
     body = json.dumps(event).encode()
@@ -48,6 +61,7 @@ def told(event_type: str = "report-ready", number: int = 1, *, attempt: int = 1,
         attempt=attempt,
         received_at=RECEIVED,
         body=body,
+        report_source=sample_delivery(report=report).report_source,
     )
 
 

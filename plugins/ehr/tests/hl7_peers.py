@@ -261,8 +261,9 @@ def hl7_settings(folder: Path, **way: object) -> EhrSettings:
 @contextmanager
 def sender(port: int, folder: Path, *, clock: Clock | None = None, **mllp: object) -> Iterator[Ehr]:
     """The plugin for a receiver on 127.0.0.1, without TLS unless it is told to; closed afterwards."""
+    own = {name: mllp.pop(name) for name in list(mllp) if name in EhrSettings.model_fields}
     told = {"host": "127.0.0.1", "port": port, "tls": False, "ack_timeout_s": 10} | mllp
-    plugin = Ehr(hl7_settings(folder, mllp=told), clock=clock or Clock())
+    plugin = Ehr(hl7_settings(folder, mllp=told, **own), clock=clock or Clock())
     try:
         yield plugin
     finally:

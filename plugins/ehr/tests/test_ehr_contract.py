@@ -44,7 +44,7 @@ def as_fhir_server(request):
 def shared(folder):
     """What all ways need: who is who."""
     (folder / "patients.csv").write_text("patient_id,ehr_id,family\npatient_123,4711,Horvat\n")
-    return {"practices": [PRACTICE], "patients": "patients.csv"}
+    return {"practices": [PRACTICE], "patients": "patients.csv", "report": "attach"}
 
 
 def by_fhir(peer, folder):

@@ -6,7 +6,7 @@ import re
 import pytest
 from ehr_plugin import told
 from glycanbridge_ehr import fhir_json
-from glycanbridge_ehr.fhir import parts_of, with_ids
+from glycanbridge_ehr.fhir import Telling, parts_of, with_ids
 from glycanbridge_ehr.fhir_abilities import WRITTEN, abilities_in
 from glycanbridge_ehr.fhir_answers import Answer, entries_of, failure, worst
 from glycanbridge_ehr.fhir_found import (
@@ -172,7 +172,7 @@ def test_whatever_is_odd_at_whichever_place_of_an_answer_there_is_a_reason_for_w
     settings = FhirSettings(url="http://127.0.0.1/fhir", mode=mode)
 
     def written_to(server):
-        return Writer(server, settings).write(lambda _: list(PARTS), corrected=corrected)
+        return Writer(server, settings).write(lambda _: list(PARTS), Telling.CORRECTION if corrected else Telling.FIRST)
 
     assert written_to(Server()) == "DiagnosticReport/1"
     for kind, said in WELL.items():

@@ -10,6 +10,7 @@ README.md lists settings, what leaves, and failures.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from glycanbridge import (
     AssignmentStatusChanged,
@@ -27,6 +28,7 @@ from glycanbridge_email.letters import Letters
 from glycanbridge_email.mail_server import MailServer
 from glycanbridge_email.mails import message_id
 from glycanbridge_email.post import Clock, Post
+from glycanbridge_email.report_files import NOT_ASKED, ReportFile, report_file
 from glycanbridge_email.settings import EmailSettings
 from glycanbridge_email.state import State
 from glycanbridge_email.views import in_body, in_subject
@@ -42,7 +44,7 @@ class Email:
     """The plugin: an instance for each lane of a destination, or one that several threads share."""
 
     Settings = EmailSettings
-    contract = ">=1.0,<2"
+    contract = ">=1.1,<2"
 
     def __init__(self, settings: EmailSettings, *, clock: Clock = time.time) -> None:
         """`clock` tells the time in seconds since the epoch. Raises `ValueError` if a template cannot be compiled."""
@@ -104,7 +106,8 @@ class Email:
         else:
             who.append("no other practice's: those become dead letters")
         server = f"{settings.server} ({settings.security})"
-        return f"{how}, {_TOLD[settings.personal]}, by {server} from {settings.sender} to {'; '.join(who)}"
+        file = "" if settings.report == "none" else f" and the report file (PDF) of up to {settings.report_max_mb:g} MB"
+        return f"{how}, {_TOLD[settings.personal]}{file}, by {server} from {settings.sender} to {'; '.join(who)}"
 
     @hookimpl
     def close(self) -> None:
@@ -126,10 +129,19 @@ class Email:
         return self._send(event, delivery)
 
     def _send(self, event: Event, delivery: Delivery) -> str:
-        body, subject = in_body(event, self._settings.personal, self._words), in_subject(event, self._words)
+        self._post.recipients_of(event.practice_id)  # nothing is fetched for nobody
+        file = self._file(event, delivery)
+        body, subject = in_body(event, self._settings.personal, self._words, file), in_subject(event, self._words)
+        letter = self._letters.letter(event.type, subject=subject, body=body)
         return self._post.send(
-            self._letters.letter(event.type, subject=subject, body=body),
+            replace(letter, pdf=file.content),
             practice_id=event.practice_id,
             name=message_id(delivery.id, self._settings.sender),
             at=delivery.received_at,
         )
+
+    def _file(self, event: Event, delivery: Delivery) -> ReportFile:
+        """A report's file, as far as it goes with the mail."""
+        if not isinstance(event, ReportReady):
+            return NOT_ASKED
+        return report_file(self._settings.report, delivery.report, max_mb=self._settings.report_max_mb)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +17,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateSyn
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from glycanbridge import EVENT_TYPES, DestinationError, Personal
+from glycanbridge_email.report_files import ReportFile
 from glycanbridge_email.samples import samples
 from glycanbridge_email.views import in_body, in_subject, of_digest, of_digests_subject
 from glycanbridge_email.words import Words, clean
@@ -25,6 +26,7 @@ PACKAGED = Path(__file__).parent / "templates"
 DIGEST = "digest"
 PARTS = ("subject.txt", "txt", "html")
 ALARM = "delivery-dead"
+REPORT = "report-ready"
 NAMES = [f"{kind}.{part}" for kind in (*EVENT_TYPES, ALARM, DIGEST) for part in PARTS]
 """Every template that there is, and that a clinic may replace; `layout.html` is what the packaged HTML stands in."""
 LAYOUT = "layout.html"
@@ -41,6 +43,8 @@ class Letter:
     subject: str
     text: str
     html: str
+    pdf: bytes | None = field(default=None, repr=False)
+    """The file that goes with it."""
 
 
 class Letters:
@@ -96,6 +100,20 @@ class Letters:
                 if told := self._problem(f"{kind}.{part}", values, most):
                     found[told] = None
         return list(found)
+
+    def silent_of_the_file(self, words: Words) -> list[str]:
+        """The templates of a report that are the same with its file and without: nobody would miss it. A line each."""
+        (report,) = (each for each in samples() if each.type == REPORT)
+        with_it, without = (
+            in_body(report, Personal.FULL, words, file) for file in (ReportFile(b""), ReportFile(why_missing="why"))
+        )
+        names = [f"{REPORT}.{part}" for part in PARTS[1:]]
+        said = "it does not say whether the report is attached; show `report_file`, or ask for `attached`"
+        return [f"{name}: {said}" for name in names if self._is_the_same(name, with_it, without)]
+
+    def _is_the_same(self, name: str, one: Values, other: Values) -> bool:
+        first = self._templates[name].render(one)
+        return bool(first.strip()) and first == self._templates[name].render(other)
 
     def _problem(self, name: str, values: Values, most: Values) -> str | None:
         if unknown := self._named(name) - _names(most):

@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from hashlib import sha256
 
 from glycanbridge_email.letters import Letter
+from glycanbridge_email.report_files import FILE_NAME
 from glycanbridge_email.settings import EmailSettings, Recipients
 
 _POLICY = policy.SMTP.clone(cte_type="7bit", max_line_length=78)
@@ -47,8 +48,15 @@ def mail(letter: Letter, *, name: str, at: datetime, recipients: Recipients, set
     message.set_content(letter.text, cte="quoted-printable")
     if letter.html:
         message.add_alternative(letter.html + "\n", subtype="html", cte="quoted-printable")
-        message.set_boundary(f"=_{sha256(name.encode()).hexdigest()[:40]}")  # "=_" is never in quoted-printable text
+        message.set_boundary(_boundary(name))
+    if letter.pdf is not None:
+        message.add_attachment(letter.pdf, maintype="application", subtype="pdf", filename=FILE_NAME)
+        message.set_boundary(_boundary(f"{name} with a file"))
     return Mail(message_id=name, recipients=recipients, content=message.as_bytes())
+
+
+def _boundary(key: str) -> str:
+    return f"=_{sha256(key.encode()).hexdigest()[:40]}"  # "=_" is never in quoted-printable text, nor in base64
 
 
 def _addresses(addresses: Sequence[str]) -> tuple[Address, ...]:

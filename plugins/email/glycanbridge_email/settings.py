@@ -24,6 +24,7 @@ from pydantic import (
 
 from glycanbridge import LocalPath, Personal, Timeout
 from glycanbridge_email.letters import Letters, foreign_files
+from glycanbridge_email.report_files import Choice
 from glycanbridge_email.words import Words, clean
 
 PORTS = {"starttls": 587, "tls": 465, "plain": 25}
@@ -177,10 +178,15 @@ class EmailSettings(_Model):
     """The language of dates and amounts, such as `en`, `hr` or `de_AT`."""
     time_zone: TimeZone = "UTC"
     """An IANA name, such as `Europe/Zagreb`: of the times in a mail, and of `digest.at`."""
-    templates: LocalPath | None = None
-    """A directory with the clinic's own templates, each in place of the packaged one of the same name."""
     digest: DigestSettings | None = None
     """One mail a day for each practice, instead of one for each event: `at`, and `weekdays` if not on every day."""
+    report: Choice = "none"
+    """The report file (PDF): `none`: never; `attach`: with the mail if it can be had now, else the mail says why not;
+    `wait`: the mail waits for it. Only with `personal: full`, and not in a `digest`."""
+    report_max_mb: float = Field(10, gt=0, le=100, allow_inf_nan=False)
+    """MB of a report file; a larger one counts as missing. A mail is a third larger than the file in it."""
+    templates: LocalPath | None = None
+    """A directory with the clinic's own templates, each in place of the packaged one of the same name."""
     state: LocalPath = Field(Path("var/email"), validate_default=True)
     """The directory in which is kept who has which mail already, and what waits for a digest; made if missing."""
     connect_timeout_s: Timeout = Field(10, validate_default=True)
@@ -195,17 +201,32 @@ class EmailSettings(_Model):
     def _is_of_certificates(cls, path: Path | None) -> Path | None:
         return None if path is None else _certificates(path)
 
+    @field_validator("report")
+    @classmethod
+    def _may_be_told(cls, report: Choice, info: ValidationInfo) -> Choice:
+        if report == "none":
+            return report
+        if info.data.get("personal", Personal.FULL) is not Personal.FULL:
+            raise ValueError("the file tells all of a patient: write `personal: full` beside it, or `report: none`")
+        if info.data.get("digest") is not None:
+            told = "a digest is sent by one delivery, which gets its own report and none of the others'"
+            raise ValueError(f"{told}: write `report: none`, or leave `digest` away")
+        return report
+
     @field_validator("templates")
     @classmethod
     def _are_templates(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         known = info.data
-        if path is None or not {"personal", "locale", "time_zone"} <= set(known):
+        if path is None or not {"personal", "locale", "time_zone", "report"} <= set(known):
             return path
         if not path.is_dir():
             raise ValueError("there is no such directory")
         words = Words(Locale.parse(known["locale"].replace("-", "_")), ZoneInfo(known["time_zone"]))
         try:
-            problems = foreign_files(path) + Letters(path).problems(known["personal"], words)
+            letters = Letters(path)
+            problems = foreign_files(path) + letters.problems(known["personal"], words)
+            if not problems and known["report"] == "attach":
+                problems = letters.silent_of_the_file(words)
         except OSError as error:
             raise ValueError(f"{error.strerror or type(error).__name__}") from None
         if problems:

@@ -5,15 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from glycanbridge import Event, Personal
+from glycanbridge import Event, Personal, ReportReady
+from glycanbridge_email.report_files import NOT_ASKED, ReportFile
 from glycanbridge_email.words import Words, clean
 
 _NOT_IN_A_SUBJECT = {"kit_code", "sets"}
 
 
-def in_body(event: Event, personal: Personal, words: Words) -> dict[str, Any]:
-    """What a body's template gets: `event`, in which what may not be told is not there at all."""
-    return _of(event, personal.told(event), words)
+def in_body(event: Event, personal: Personal, words: Words, file: ReportFile = NOT_ASKED) -> dict[str, Any]:
+    """What a body's template gets: `event`, in which what may not be told is not there at all.
+
+    That of a report gets what is said of its file, too.
+    """
+    told = _of(event, personal.told(event), words)
+    if isinstance(event, ReportReady):
+        told |= {name: clean(each) if isinstance(each, str) else each for name, each in file.told.items()}
+    return told
 
 
 def in_subject(event: Event, words: Words) -> dict[str, Any]:

@@ -360,8 +360,8 @@ def test_an_empty_html_template_makes_mails_of_text_alone(make, deliver, server,
 
 
 BROKEN = {
-    "{{ event.kti_code }}": "there is no event.kti_code; there is event.",
-    "{% if false %}{{ patient }}{% endif %}": "there is no patient; there is event.",
+    "{{ event.kti_code }}": "there is no event.kti_code; there is attached, event.",
+    "{% if false %}{{ patient }}{% endif %}": "there is no patient; there is attached, event.",
     "{{ event.patient_id }}": "line 1: 'dict object' has no attribute 'patient_id'; with these settings there is",
     "\n{{ event.kit_code": "report-ready.txt, line 2: ",
     "\n\n{% if %}": "report-ready.txt, line 3: ",

@@ -156,6 +156,7 @@ def test_every_way_to_fail_in_the_readme_quotes_what_is_really_said():
             "see that it may be written to, and has space",
         ),
         "if it is damaged, move it away: no event is lost",
+        "MB (report_max_mb)",
     ):
         assert said in table, said
         assert said in plain, said

@@ -22,7 +22,7 @@ def settings(peer, folder):
     AUTHORITY.cert_pem.write_to_path(str(folder / "ca.pem"))
     return {
         "host": "127.0.0.1", "port": peer.port, "security": "tls", "ca_file": "ca.pem",
-        "username": "bridge", "password": "correct-horse-4711", "personal": "full",
+        "username": "bridge", "password": "correct-horse-4711", "personal": "full", "report": "attach",
         "sender": "bridge@clinic.example", "to": ["staff@clinic.example"],
         "connect_timeout_s": 2, "read_timeout_s": 1, "mail_timeout_s": 5,
     }  # fmt: skip
