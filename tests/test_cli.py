@@ -65,7 +65,7 @@ LOOKING = PAUSING | {"filelock"}
         ("db check", PAUSING),
         ("destinations pause all --reason it-is-away", PAUSING),
         ("dead-letters list", SERVING | {"apsw", "glycanbridge_recorder", "pluggy"}),
-        *[(command, SERVING) for command in ("check", "destinations", "events replay --all")],
+        *[(command, SERVING) for command in ("check", "destinations", "events replay --all", "webhooks list")],
         *[(command, SERVING - {"asyncio"}) for command in ("plugins list", "schema")],  # every plugin: one may bring it
     ],
 )
