@@ -19,7 +19,6 @@ from ruamel.yaml import YAML
 from serving import until
 from snippets import Snippet, snippets
 
-from glycanbridge.cli import COMMANDS
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.glycanage_settings import GlycanAgeSettings
 from glycanbridge.testing import SECRET, SmtpPeer
@@ -39,6 +38,7 @@ NOT_TYPED = {
 }
 """How the blocks begin that the test below does not type, and why."""
 
+SIMULATES = ".venv/bin/glycanbridge simulate --api 8090 -c rehearsal/bridge.yaml\n"
 SERVES = ".venv/bin/glycanbridge serve -c rehearsal/bridge.yaml\n"
 LOOKS = re.compile(r"(\.venv/bin/glycanbridge [a-z-]+ list|cat)( .*)?")
 """What only looks may be typed again: a delivery takes its time."""
@@ -52,9 +52,12 @@ class Terminal:
         self.mailbox = mailbox
         self.bridge: subprocess.Popen[str] | None = None
         self.said = ""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.simulator: subprocess.Popen[bytes] | None = None
+        self._simulator_log = folder / "simulate.log"
+        with socket.socket() as free, socket.socket() as free_too:
+            for each in (free, free_too):
+                each.bind(("127.0.0.1", 0))
+            self.port, self.api_port = free.getsockname()[1], free_too.getsockname()[1]
         program = folder / ".venv" / "bin" / "glycanbridge"
         program.parent.mkdir(parents=True)
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m glycanbridge "$@"\n')
@@ -94,6 +97,24 @@ class Terminal:
             )
         assert self.bridge.stdout.readline().startswith("listening on "), (self.folder / "serve.log").read_text()
 
+    def simulate(self) -> None:
+        """Let the simulator serve in the third terminal."""
+        with self._simulator_log.open("wb") as log:
+            command = SIMULATES.replace("8090", str(self.api_port)).split()
+            self.simulator = subprocess.Popen(command, cwd=self.folder, env=self.environ, stderr=log, stdout=log)
+        until(lambda: "is GlycanAge's API now" in self.simulator_said())
+
+    def simulator_said(self) -> str:
+        """What is to be read in the third terminal."""
+        return self._simulator_log.read_text(encoding="utf-8")
+
+    def end_simulator(self) -> None:
+        """Press Ctrl-C there, if it runs: it ends with 0 if all was answered as it should be."""
+        if self.simulator is not None:
+            self.simulator.send_signal(signal.SIGINT)
+            assert self.simulator.wait(30) == 0, self.simulator_said()
+            self.simulator = None
+
     def stop(self, *, kill: bool = False) -> None:
         """End the bridge, if it serves."""
         if self.bridge is not None:
@@ -103,7 +124,10 @@ class Terminal:
             self.bridge = None
 
     def close(self) -> None:
-        """End both."""
+        """End all three."""
+        if self.simulator is not None:
+            self.simulator.kill()
+            self.simulator.wait(30)
         if self.bridge is not None:
             self.stop(kill=True)
         self.bash.stdin.close()
@@ -153,46 +177,60 @@ def follow(terminal: Terminal, blocks: list[Snippet]) -> list[Snippet]:
     left_out = []
     for number, each in enumerate(blocks):
         following = blocks[number + 1] if number + 1 < len(blocks) else each
-        shown = following.text if following.language == "text" else ""
         if each.language == "text":
             assert blocks[number - 1].language == "sh", f"{each.place}: what says this?"
         elif each.text.startswith(tuple(NOT_TYPED)):
             left_out.append(each)
-        elif each.text == SERVES:
-            terminal.serve(kill=each.heading == "A stop in the middle")
         elif each.file is not None:
             terminal.write(each)
         elif each.language == "yaml":
             settings = YAML(typ="safe").load(each.text)["glycanage"]
             assert GlycanAgeSettings(**settings).public_url.endswith("/webhooks/glycanage")
-        elif each.text == ".venv/bin/glycanbridge doctor\n":
-            examine(terminal, each)
         else:
             assert each.language == "sh", f"{each.place}: who types this?"
-            if each.text.startswith(("mv ", "unset ")):
-                terminal.stop()  # as the line before the block says
-            terminal.type(each, shown)
+            enter(terminal, each, following.text if following.language == "text" else "")
     return left_out
+
+
+def enter(terminal: Terminal, each: Snippet, shown: str) -> None:
+    """Type a block in the terminal that it is meant for, after what the lines before it say."""
+    if each.text == SERVES:
+        terminal.serve(kill=each.heading == "A stop in the middle")
+    elif each.text == SIMULATES:
+        terminal.simulate()
+    elif each.text == ".venv/bin/glycanbridge doctor\n":
+        examine(terminal, each)
+    elif each.text == ".venv/bin/glycanbridge reconcile --api\n":
+        until(lambda: "the story is told" in terminal.simulator_said())
+        terminal.type(each, shown)
+        terminal.end_simulator()
+    else:
+        if each.text.startswith(("mv ", "unset ")):
+            terminal.stop()
+        terminal.type(each, shown)
 
 
 def examine(terminal: Terminal, block: Snippet) -> None:
     """`doctor` may find something to say about a rehearsal, but it must not fall over."""
-    if "doctor" in COMMANDS:
-        terminal._run(block.text)
-        assert "Traceback" not in terminal.said
+    terminal._run(block.text)
+    assert "problems, " in terminal.said
+    assert "Traceback" not in terminal.said
 
 
 def test_every_block_works_as_it_stands(terminal):
     """From nothing to a bridge that has been through everything; each is told once, and one alarm is raised."""
     port = f"127.0.0.1:{terminal.port}"
     blocks = [replace(each, text=each.text.replace("127.0.0.1:8081", port)) for each in snippets(PAGE)]
+    api = f"127.0.0.1:{terminal.api_port}"
+    blocks = [replace(each, text=each.text.replace("127.0.0.1:8090", api)) for each in blocks]
 
     left_out = follow(terminal, blocks)
 
     assert {start for start in NOT_TYPED if not any(each.text.startswith(start) for each in left_out)} == set()
     told = [mail.recipients for mail in terminal.mailbox.mails]
     assert told.count(("it@clinic.example",)) == 1
-    assert told.count(("reception@clinic.example",)) == 5
+    assert told.count(("reception@clinic.example",)) > 5
+    assert len({mail.key for mail in terminal.mailbox.mails}) == len(told)
     assert not (terminal.folder / "rehearsal").exists()
     assert "Traceback" not in (terminal.folder / "serve.log").read_text()
 
