@@ -41,6 +41,8 @@ class BridgeYaml:
         self.folder = file.absolute().parent
         self.data: dict[str, Any] = {}
         self.problems: list[Problem] = []
+        self.named_files: dict[Path, Loc] = {}
+        """The files that references such as `${file:path}` name, there or not, each with where it is named first."""
         self._environ = environ
         self._values: dict[Loc, tuple[int, int]] = {}
         self._keys: dict[Loc, tuple[int, int]] = {}
@@ -138,14 +140,14 @@ class BridgeYaml:
                 self.problems.append(self.problem(loc, "a reference has no end: write }, or $$ for a dollar"))
                 return ""
             try:
-                return self._look_up(match["inside"])
+                return self._look_up(match["inside"], loc)
             except ValueError as error:
                 self.problems.append(self.problem(loc, str(error)))
                 return ""
 
         return _REFERENCE.sub(replace, text)
 
-    def _look_up(self, inside: str) -> str:
+    def _look_up(self, inside: str, loc: Loc) -> str:
         form = _INSIDE.fullmatch(inside)
         if form is None:
             raise ValueError(  # without what stands there: it may be a password with a dollar in it
@@ -157,6 +159,8 @@ class BridgeYaml:
             "file": self._file,
             "credential": self._credential,
         }
+        if form["kind"] == "file":
+            self.named_files.setdefault(self.folder / form["name"], loc)
         value = sources[form["kind"]](form["name"])
         if value is None:
             value = form["default"]

@@ -10,6 +10,7 @@ GlycanBridgeError
 │   ├── JournalMissing            has not been made yet: nothing was received so far
 │   └── JournalUnusable           cannot be used by this program at all; trying again will not help
 ├── GlycanAgeError            GlycanAge's API did not do what it was asked
+├── ExportError               a file of what GlycanAge has that cannot be compared
 ├── ListenError               the receiver's address cannot be listened on
 ├── DeadLetterError           a dead letter that cannot be read or written
 ├── HostStopped               a plugin's process was ended because the bridge stops
@@ -60,10 +61,14 @@ class SettingsError(GlycanBridgeError):
 
 
 class SignatureError(GlycanBridgeError):
-    """A request that was not signed with any of our secrets; `reason` is `missing`, `malformed` or `wrong`."""
+    """A request that was not signed with any of our secrets; `reason` is `missing`, `malformed` or `wrong`.
 
-    def __init__(self, reason: str) -> None:
+    `kind` is the reason, and of a malformed one also what can be seen from the header alone, in fixed words.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
         self.reason = reason
+        self.kind = f"{reason}: {detail}" if detail else reason
         super().__init__(f"signature {reason}")
 
 
@@ -101,6 +106,10 @@ class GlycanAgeError(GlycanBridgeError):
         self.temporary = temporary
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class ExportError(GlycanBridgeError):
+    """A file of what GlycanAge has, exported for a comparison, that cannot be read; the text names file and line."""
 
 
 class ListenError(GlycanBridgeError):

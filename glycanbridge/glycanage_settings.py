@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
@@ -79,6 +79,13 @@ class ReportSettings(Strict):
     """How long they are kept since they were last asked for."""
 
 
+ListedField = Literal[
+    "reportId", "testId", "kitCode", "patientId", "practiceId", "assignmentId", "glycanAge", "chronologicalAge",
+    "reportUrl", "createdOn", "receivedAt", "status",
+]  # fmt: skip
+"""What GlycanAge's lists and exports may have of a report or a received kit, in the events' words."""
+
+
 class ListSettings(Strict):
     """A list of finished reports, where a site knows of one: none is documented."""
 
@@ -88,7 +95,7 @@ class ListSettings(Strict):
     """Where in the answer the list stands, `data.items`; empty: the answer itself is the list."""
     next: str | None = None
     """Where the path or URL of the next page stands, `links.next`; `None`: there is one page."""
-    fields: Mapping[str, str] = {}
+    fields: Mapping[ListedField, str] = {}
     """What an event's field is called there: `{reportId: id}`; by default as in the event."""
 
 
@@ -115,7 +122,7 @@ class GlycanAgeSettings(Strict):
     reports: ReportSettings = ReportSettings()
     report_list: ListSettings | None = None
     """Where finished reports are listed, for `reconcile --api`."""
-    columns: Mapping[str, str] = {}
+    columns: Mapping[ListedField, str] = {}
     """What an event's field is called in the dashboard's CSV export, for `reconcile FILE`: `{reportId: Report ID}`."""
     reconcile_every_h: float | None = Field(None, ge=0.1, le=8760)
     """How often the list is compared with the journal; needs `report_list`."""

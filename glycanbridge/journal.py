@@ -28,6 +28,8 @@ class NewEvent:
     """The destinations that are owed it, each with the keys under which it keeps deliveries in order (most: none)."""
     received_at: int | None = None
     """Milliseconds since the epoch; `None`: now."""
+    flags: str = ""
+    """What is to be told of it wherever it is listed: words with a blank between them."""
 
 
 NO_DEATHS: Mapping[int, NewEvent] = {}
@@ -127,7 +129,8 @@ class EventRow:
     state: State | None
     """The first of dead, running, pending, delivered that a delivery of it is in; `None` if nobody is owed it."""
     flags: str
-    """`id-conflict` if its sender's id was another event's already."""
+    """Words with a blank between them: `id-conflict` if its sender's id was another event's already, `reconciled` if
+    GlycanAge never sent it and it was made from a list of what GlycanAge has."""
     body: bytes
 
 

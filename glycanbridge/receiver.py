@@ -121,7 +121,7 @@ class Webhook:
         try:
             accepted = aside(accept) if len(body) > LARGE_BYTES else accept()
         except SignatureError as error:
-            self._refused.count(error.reason)
+            self._refused.count(error.kind)
             raise falcon.HTTPUnauthorized(title="Unauthorized", description=f"{HEADER} does not fit") from None
         except (JournalUnavailable, DeadLetterError, TimeoutError) as error:
             self._readiness.refused_at = time.monotonic()

@@ -27,6 +27,7 @@ from glycanbridge.journals.opening import open_journal
 from glycanbridge.keeper import Keeper
 from glycanbridge.observers import open_observers
 from glycanbridge.receiver import Readiness, create_app
+from glycanbridge.reconciler import Reconciler
 from glycanbridge.settings import Settings, warnings
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Server:
             reports=self._reports,
             notes=SecretNotes(self._journal, bridge.secrets),
         )
+        self._reconciler = Reconciler(settings.glycanage, journal=self._journal, destinations=self._destinations)
         self._readiness = Readiness(self._journal.probe, self._dispatcher.alive)
         self._http = HttpServer(
             create_app(
@@ -109,11 +111,13 @@ class Server:
         self._keeper.start()
         self._observers.start()
         self._dispatcher.start()
+        self._reconciler.start()
         gc.freeze()  # what is here now stays: to look through it at each collection would halt every request for 30 ms
         gc.set_threshold(
             10_000
         )  # requests that wait for a commit are no garbage, and were looked through every seventh
         self._http.run(on_listening)
+        self._reconciler.stop()
         if not self._dispatcher.stop(LAST_ATTEMPTS_S):
             self._cut_off()
         self._observers.stop()

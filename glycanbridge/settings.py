@@ -203,6 +203,14 @@ def warnings(settings: Settings) -> list[str]:
     return told
 
 
+def secrets_in(source: BridgeYaml) -> dict[int, str]:
+    """The webhook's secrets by number, counted from 1, as far as they can be read: whatever else is wrong."""
+    receiver = source.data.get("receiver")
+    told = receiver.get("secrets") if isinstance(receiver, dict) else None
+    numbered = enumerate(told, 1) if isinstance(told, list) else ()
+    return {number: each for number, each in numbered if isinstance(each, str) and each.strip()}
+
+
 def json_schema(plugins: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     """The JSON Schema (2020-12) of `bridge.yaml`, with the settings of the `plugins` named (name -> model).
 

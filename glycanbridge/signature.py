@@ -16,6 +16,18 @@ from glycanbridge.errors import SignatureError
 
 HEADER = "X-GlycanAge-Signature"
 _FORM = re.compile(r"sha256=([0-9a-fA-F]{64})", re.ASCII)
+_MALFORMED = tuple(
+    (detail, re.compile(form, re.ASCII))
+    for detail, form in (
+        ("came twice", r"[^,]*,.*"),
+        ("without sha256=", r"[0-9a-fA-F]{64}"),
+        ("another digest than sha256", r"(?i:sha-?1|sha-?384|sha-?512|md5)=.*"),
+        ("sha256 in upper case", r"(?!sha256)(?i:sha256)=[0-9a-fA-F]{64}"),
+        ("base64 instead of hex", r"(sha256=)?[0-9A-Za-z+/_-]{43}=?"),
+        ("wrong length", r"(sha256=)?[0-9a-fA-F]*"),
+    )
+)
+"""What is usually wrong with a header's form; the first that fits is told."""
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -35,7 +47,7 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> int:
         raise SignatureError("missing")
     form = _FORM.fullmatch(header)
     if form is None:
-        raise SignatureError("malformed")
+        raise SignatureError("malformed", next((told for told, usual in _MALFORMED if usual.fullmatch(header)), ""))
     claimed = bytes.fromhex(form[1])
     fits = [hmac.compare_digest(claimed, _digest(body, secret)) for secret in secrets]
     if not any(fits):

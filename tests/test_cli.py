@@ -65,7 +65,7 @@ LOOKING = PAUSING | {"filelock"}
         ("db check", PAUSING),
         ("destinations pause all --reason it-is-away", PAUSING),
         ("dead-letters list", SERVING | {"apsw", "glycanbridge_recorder", "pluggy"}),
-        *[(command, SERVING) for command in ("check", "destinations", "events replay --all")],
+        *[(command, SERVING) for command in ("check", "destinations", "events replay --all", "webhooks list")],
         *[(command, SERVING - {"asyncio"}) for command in ("plugins list", "schema")],  # every plugin: one may bring it
     ],
 )
@@ -376,7 +376,7 @@ def test_events_are_listed_and_shown(story):
     (row,) = story.rows("events", "show", story.ids[1][:10])
 
     assert [set(each) for each in rows] == [
-        {"id", "type", "timestamp", "received_at", "practice_id", "kit_code", "state"}
+        {"id", "type", "timestamp", "received_at", "practice_id", "kit_code", "state", "flags"}
     ] * 2
     assert [(each["id"], each["state"]) for each in rows] == [(story.ids[1], "dead"), (story.ids[0], "delivered")]
     assert row["data"]["glycanAge"] == "45.2"

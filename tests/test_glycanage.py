@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 import threading
 from contextlib import closing, contextmanager
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -15,11 +17,12 @@ from glycanage_peers import AUTHORIZATION, EMAIL, TOKEN
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from glycanbridge.errors import GlycanAgeError
 from glycanbridge.glycanage.addresses import joined, next_url, report_url
 from glycanbridge.glycanage.api import Api
-from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.glycanage_settings import GlycanAgeSettings, ReportSettings
 from glycanbridge.testing import Answer, Fault, HttpPeer
 
 BASE = "https://api.glycanage.example/v1"
@@ -152,6 +155,17 @@ def test_no_proxy_is_taken_from_the_environment_and_one_from_the_settings_is(mon
     assert proxy.requests[0].headers["Proxy-Authorization"] == f"Basic {told}"
 
 
+def test_a_proxy_sees_no_credentials_of_glycanages():
+    """It is asked for a way through, and speaks of TLS's bytes only."""
+    with HttpPeer(Answer(407)) as proxy, api_at(BASE, proxy=proxy.url) as api:
+        with pytest.raises(GlycanAgeError, match="the proxy does not let it through"):
+            api.call("GET", "/webhooks")
+
+        assert (proxy.requests[0].method, proxy.requests[0].path) == ("CONNECT", "api.glycanage.example:443")
+        assert proxy.requests[0].headers["Authorization"] is None
+        assert len(proxy.requests) == 1
+
+
 def test_an_authoritys_own_file_makes_its_certificates_trusted(tmp_path):
     """A clinic's proxy may speak with one of its own."""
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -276,6 +290,44 @@ def test_settings_that_could_not_work_are_refused(more, told):
     """At the start, and not at the first request."""
     with pytest.raises(ValidationError, match=told):
         settings(**({"base_url": BASE} | more))
+
+
+def test_the_table_of_settings_is_what_there_is():
+    """A setting that nobody is told of is none; those of reports and lists have pages of their own."""
+    page = (Path(__file__).parent.parent / "docs" / "glycanage.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]*?) \|", page.split("## Register")[0], re.MULTILINE)
+    told = {name: default for names, default in rows for name in re.findall(r"`([a-z_]+)`", names)}
+    defaults = {name: field.get_default() for name, field in GlycanAgeSettings.model_fields.items()}
+
+    assert {*told, "reports", "report_list", "columns", "reconcile_every_h"} == set(defaults)
+    assert told["timeout_s"] == str(defaults["timeout_s"])
+    assert told["webhook_name"] == f"`{defaults['webhook_name']}`"
+    assert {name for name, default in told.items() if default == "required"} == {
+        name for name, field in GlycanAgeSettings.model_fields.items() if field.is_required()
+    }
+
+
+def test_the_table_of_report_settings_is_what_there_is():
+    """With its defaults as they are."""
+    page = (Path(__file__).parent.parent / "docs" / "glycanage.md").read_text(encoding="utf-8")
+    part = page.split("## Report files")[1].split("## ")[0]
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| `?([^|`]*?)`? \|", part, re.MULTILINE))
+
+    defaults = {name: field.get_default() for name, field in ReportSettings.model_fields.items()}
+    assert {name: text.replace(",", "") for name, text in rows.items()} == {
+        name: str(default) for name, default in defaults.items()
+    }
+
+
+def test_what_the_page_writes_into_bridge_yaml_is_taken():
+    """Each block by itself."""
+    page = (Path(__file__).parent.parent / "docs" / "glycanage.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+    told = [GlycanAgeSettings.model_validate(YAML(typ="safe").load(each)["glycanage"]) for each in blocks]
+    assert len(told) == 3
+    assert told[1].reports == ReportSettings()
+    assert told[2].reconcile_every_h == 6
 
 
 def test_a_slash_at_the_end_of_the_base_does_not_matter():

@@ -7,6 +7,7 @@ import os
 import stat
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -175,6 +176,20 @@ def test_an_unknown_registration_of_our_url_is_a_persons_decision(halfway, glyca
     assert rotate(halfway, "--yes")["step"] == "finish"
 
 
+def test_a_registration_that_is_listed_no_more_is_not_made_at_each_run(halfway, glycanage):
+    """GlycanAge's team may have refused it: somebody must ask."""
+    rotate(halfway)
+    glycanage.webhooks.clear()
+
+    told = rotate(halfway, code=1)
+
+    assert told["done"][0].startswith("The webhook wh_1 was registered on")
+    assert "support@glycanage.com" in told["next"]
+    assert glycanage.webhooks == []
+    assert halfway.run("webhooks", "register", "--again").exit_code == 0
+    assert rotate(halfway)["step"] == "wait"
+
+
 def test_what_is_of_another_url_is_never_touched(halfway, glycanage):
     """One account, several bridges: also one with the very same secret."""
     glycanage.webhooks.append({"id": "other", "name": f"x (secret {FP})", "url": f"{PUBLIC}2", "status": "approved"})
@@ -295,6 +310,8 @@ def test_a_flow_list_that_a_person_has_lengthened_is_rotated_to_its_end(clinic, 
     told = rotate(clinic, "--yes", code=1)
 
     assert "take the first of receiver.secrets out" in told["next"]
+    clinic.change("'${file:var/webhook-secret}', ", "")
+    assert rotate(clinic)["step"] == "rest"
 
 
 RECEIVER = "receiver:\n  secrets:\n    - ${file:s}\n"
@@ -414,6 +431,24 @@ def test_a_folder_that_takes_no_file_changes_nothing(tmp_path, monkeypatch):
         secrets.add("s")
     assert (tmp_path / "bridge.yaml").read_text() == RECEIVER
     assert sorted(each.name for each in tmp_path.iterdir()) == ["bridge.yaml", "s"]
+
+
+def test_a_file_that_cannot_be_written_is_a_persons_to_write(clinic, monkeypatch):
+    """In a container bridge.yaml is often mounted for reading alone: what to write is said all the same."""
+    before, replace = clinic.config.read_bytes(), Path.replace
+
+    def read_only(self, target):
+        if Path(target).name == "bridge.yaml":
+            raise OSError(30, "Read-only file system")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", read_only)
+    told = rotate(clinic, code=1)
+
+    assert told["done"] == ["bridge.yaml was not changed: Read-only file system."]
+    assert "at the end of receiver.secrets, restart the bridge" in told["next"]
+    assert clinic.config.read_bytes() == before
+    assert [each.name for each in (clinic.folder / "var").glob("webhook-secret*")] == ["webhook-secret"]
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only an administrator may give files away")

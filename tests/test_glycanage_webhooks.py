@@ -230,6 +230,34 @@ def test_an_answer_that_was_lost_with_the_request_is_an_error(clinic, peer):
     assert "took the webhook and told no id, and does not list it: ask support@glycanage.com" in hidden.stderr
 
 
+def test_what_was_there_before_is_not_taken_for_the_new_one(clinic, peer):
+    """Also if its status has changed meanwhile."""
+    there = {"id": 1, "name": f"GlycanBridge (secret {FP})", "url": PUBLIC, "status": "pending"}
+    approved = {**there, "status": "approved"}
+    peer.answer(Answer(200, json.dumps([there])), Fault.RESET, Answer(200, json.dumps([approved])))
+
+    done = clinic.run("webhooks", "register", "--again")
+
+    assert (done.exit_code, "it is not listed either" in done.stderr) == (1, True)
+
+
+def test_one_that_was_registered_and_is_not_listed_is_not_registered_blindly_again(clinic, glycanage):
+    """A list may not be whole, or show only what is approved; what was deleted from here is no riddle."""
+    with_journal(clinic)
+    clinic.run("webhooks", "register")
+    kept, glycanage.webhooks = glycanage.webhooks, []
+
+    refused = clinic.run("webhooks", "register")
+    glycanage.webhooks = kept
+    clinic.run("webhooks", "delete", "wh_1", "--yes")
+    done = clinic.run("webhooks", "register", "--json")
+
+    assert refused.exit_code == 1
+    assert "nothing was done: The webhook wh_1 was registered on" in refused.stderr
+    assert "and GlycanAge does not list it" in refused.stderr
+    assert json.loads(done.stdout)["id"] == "wh_2"
+
+
 def test_a_refused_post_is_not_looked_for(clinic, peer):
     """It was not done, and its own words are the best."""
     peer.answer(Answer(200, "[]"), Answer(422, '{"message": "url taken"}'))

@@ -75,6 +75,16 @@ def test_an_id_with_other_content_is_kept_under_its_hash(journal):
     assert [row.flags for row in journal.events(Filter())] == ["id-conflict", ""]
 
 
+def test_what_is_to_be_told_of_an_event_is_kept_with_it(journal):
+    """Also where its id was another event's, which is told besides; a duplicate changes nothing of it."""
+    first = new_event(id="e1")
+    journal.record(replace(first, flags="reconciled"))
+    journal.record(first)
+    journal.record(replace(new_event(id="e1", data={"glycanAge": "46"}), flags="reconciled"))
+
+    assert [row.flags for row in journal.events(Filter())] == ["reconciled id-conflict", "reconciled"]
+
+
 def test_many_at_once_are_each_kept_exactly_once(journal):
     """Sixteen threads send the same fifty events: fifty are new, and every one is there."""
     bodies = [new_event(timestamp=number) for number in range(50)]

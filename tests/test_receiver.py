@@ -394,6 +394,17 @@ def test_a_fault_of_the_programs_own_is_a_500_that_tells_nobody_anything(client,
     assert "patient_123" not in answer.text + caplog.text
 
 
+def test_the_log_says_in_which_way_signatures_are_malformed(client, monkeypatch, caplog):
+    """Whoever looks for the reason of a 401 need not guess; nothing of what was sent is in it."""
+    http, _, _ = client
+    monkeypatch.setattr("glycanbridge.receiver.LOGGED_EVERY_S", 0)
+    for header in ("0" * 64, "patient_123", "sha256=" + "0" * 64):
+        assert http.simulate_post(PATH, body=sample(), headers={"X-GlycanAge-Signature": header}).status_code == 401
+
+    told = [each.requests for each in caplog.records]
+    assert told == [{"malformed: without sha256=": 1}, {"malformed": 1}, {"wrong": 1}]
+
+
 def test_what_cannot_be_kept_is_counted_and_makes_the_bridge_unready_for_a_while(client, monkeypatch, caplog):
     """A full disk under load: a line now and then, not one for each request."""
     http, bridge, readiness = client

@@ -56,6 +56,30 @@ def test_a_refusal_has_its_reason(header, reason):
     assert refused.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        (None, "missing"),
+        ("0" * 64, "malformed: without sha256="),
+        ("SHA256=" + "0" * 64, "malformed: sha256 in upper case"),
+        ("sha1=" + "0" * 40, "malformed: another digest than sha256"),
+        ("SHA-512=" + "0" * 128, "malformed: another digest than sha256"),
+        ("sha256=" + "0" * 63, "malformed: wrong length"),
+        ("sha256=", "malformed: wrong length"),
+        ("sha256=" + "Az+/" * 10 + "Az8=", "malformed: base64 instead of hex"),
+        ("sha256=" + "0" * 64 + ",sha256=" + "0" * 64, "malformed: came twice"),
+        ("patient_123", "malformed"),
+        ("sha256=" + "0" * 64, "wrong"),
+    ],
+)
+def test_a_refusal_says_what_can_be_seen_from_the_header_alone(header, kind):
+    """The receiver counts it so in its log: fixed words, and nothing of what a stranger sent."""
+    with pytest.raises(SignatureError) as refused:
+        verify(b"body", header, ["one"])
+
+    assert refused.value.kind == kind
+
+
 def test_a_duplicated_header_is_refused_even_if_both_are_right():
     """WSGI joins them with a comma; nobody may choose which one counts."""
     right = sign(b"body", "one")

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pypdf
 import pytest
+from serving import until
 
 from glycanbridge.errors import GlycanAgeError, ListenError
 from glycanbridge.glycanage.api import Api
@@ -177,6 +178,8 @@ def test_the_list_of_reports_comes_in_pages(api):
     assert [each["reportId"] for each in (*first["data"], *second["data"])] == ["report_0", "report_1", "report_2"]
     assert first["data"][0] == REPORT | {"reportId": "report_0"}
     assert (first["links"], second["links"]) == ({"next": "/reports?page=2"}, {"next": None})
+    api.add_report(REPORT | {"reportId": "report_3"})
+    assert told(api, "GET", "/reports?page=2")[1]["links"] == {"next": None}  # full, and yet the last
     assert told(api, "GET", "/reports?page=9")[1]["data"] == []
     assert told(api, "GET", "/reports?page=x")[0] == 400
 
@@ -219,6 +222,8 @@ def test_nothing_is_left_of_it_once_it_is_closed():
         parts = urlsplit(api.base_url)
         waiting = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
         waiting.request("GET", "/webhooks")
+        until(lambda: api.asked)
+    assert waiting.getresponse().status == 503
     waiting.close()
 
     with SimulatedApi(port=parts.port) as again:

@@ -26,11 +26,14 @@ COMMANDS = {
     "simulate": ("simulate.command", "Be a GlycanAge to rehearse against: weeks of events, its API, or a load."),
     "webhooks": ("webhooks.command", "Register this bridge at GlycanAge; list, delete, change the secret."),
     "events": ("events.command", "Look at the events in the journal, and deliver past ones again."),
+    "reconcile": ("reconcile.command", "Compare what GlycanAge has with the journal; make the events that never came."),
     "deliveries": ("deliveries.command", "Look at what is owed, delivered or dead, and decide about it."),
     "destinations": ("destinations.command", "Show what is owed where; pause and resume."),
     "dead-letters": ("dead_letters.command", "Look at what was given up or not understood, and send it again."),
     "db": ("db.command", "Look after the journal's file: check it, back it up."),
     "plugins": ("plugins.command", "Look at the plugins there are, and begin one of your own."),
+    "doctor": ("doctor.command", "Say what is wrong with this bridge, and what to do about it."),
+    "verify": ("verify.command", "Say which secret a body is signed with, or why its signature does not fit."),
     "schema": ("schema.command", "Print the JSON Schema of bridge.yaml."),
 }
 """Where each command is, and what it does, in the order of their use."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,27 +13,13 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.cli import WRONG_CONFIGURATION
 from glycanbridge.cli.options import config_option
 from glycanbridge.cli.standing import hindrance
-from glycanbridge.destinations import (
-    Destination,
-    Destinations,
-    open_destinations,
-    problems_in,
-    told_of_instances,
-)
-from glycanbridge.errors import (
-    GlycanBridgeError,
-    JournalMissing,
-    JournalUnavailable,
-    PluginError,
-    Problem,
-    SettingsError,
-    without_text,
-)
+from glycanbridge.destinations import Destination, Destinations
+from glycanbridge.doctor.configuration import configured
+from glycanbridge.errors import GlycanBridgeError, JournalMissing, JournalUnavailable, Problem, without_text
 from glycanbridge.event_types import DELIVERY_DEAD, DELIVERY_SETTLED, EVENT_TYPES
 from glycanbridge.journal import Owed
 from glycanbridge.journals import open_questions
-from glycanbridge.plugin_files import check_file
-from glycanbridge.settings import Settings, load, warnings
+from glycanbridge.settings import Settings, warnings
 
 
 @click.command
@@ -42,15 +27,8 @@ from glycanbridge.settings import Settings, load, warnings
 @click.option("--online", is_flag=True, help="Also let each plugin talk to its far side, without sending anything.")
 def command(config: Path, *, online: bool) -> None:
     """Say what bridge.yaml does, or everything that is wrong with it, a line each."""
-    source = BridgeYaml(config)
-    try:
-        settings = load(source)
-    except SettingsError as error:
-        _fail([*error.problems, *problems_in(source)])
-    destinations, problems = open_destinations(settings, source)
-    leaves, of_instances = told_of_instances(destinations, source)
-    problems += of_instances + _problems_of_places(settings, source) + [*_problems_of_files(settings, source)]
-    if problems:
+    settings, destinations, leaves, problems = configured(BridgeYaml(config))
+    if problems or settings is None:
         _fail(problems)
     _show(settings, destinations)
     for name, told in leaves.items():
@@ -60,7 +38,7 @@ def command(config: Path, *, online: bool) -> None:
 
 
 def _fail(problems: list[Problem]) -> NoReturn:
-    for problem in sorted(set(problems)):
+    for problem in problems:
         click.echo(str(problem))
     click.get_current_context().exit(WRONG_CONFIGURATION)
 
@@ -69,6 +47,8 @@ def _show(settings: Settings, destinations: Destinations) -> None:
     click.echo(f"receiver      http://{settings.receiver.listen}{settings.receiver.path}")
     click.echo(f"journal       {settings.journal}{_state_of_journal(settings)}")
     click.echo(f"dead letters  {settings.dead_letters}")
+    if settings.glycanage is not None:
+        click.echo(f"glycanage     {settings.glycanage.base_url} as {settings.glycanage.email}")
     for event_type in EVENT_TYPES:
         takers = [_taker(each) for each in destinations.values() if each.takes(event_type)]
         click.echo(f"{event_type} -> {', '.join(takers) or 'nobody: it is kept in the journal alone'}")
@@ -106,28 +86,6 @@ def _waiting(settings: Settings, destinations: Destinations) -> Iterator[str]:
 
 def _takes(destination: Destination | None) -> str:
     return "nothing new" if destination is None or not destination.enabled else "what is new"
-
-
-def _problems_of_places(settings: Settings, source: BridgeYaml) -> list[Problem]:
-    """What keeps files from being written where they should go, seen without writing one."""
-    journal = Path(settings.journal.removeprefix("sqlite:///"))
-    problems = [source.problem(("journal",), f"{journal} is a directory")] if journal.is_dir() else []
-    for name, directory in (("journal", journal.parent), ("dead_letters", settings.dead_letters)):
-        there = next(each for each in (directory, *directory.parents) if each.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):
-            problems.append(source.problem((name,), f"nothing can be written below {there}"))
-    return problems
-
-
-def _problems_of_files(settings: Settings, source: BridgeYaml) -> Iterator[Problem]:
-    """What is wrong with plugins' files that no destination uses yet; of the others it is told there."""
-    used = {each.plugin for each in settings.destinations.values()}
-    for index, file in enumerate(settings.plugin_files):
-        try:
-            if file.stem not in used:
-                check_file(file)
-        except PluginError as error:
-            yield source.problem(("plugin_files", index), str(error))
 
 
 def _state_of_journal(settings: Settings) -> str:

@@ -37,7 +37,9 @@ def list_events(config: Path, *, as_json: bool, which: Filter) -> None:
         rows = [_event_row(each) for each in questions.events(which)]
     if not as_json:
         rows = [row | {"id": short(row["id"])} for row in rows]
-    columns = ("id", "type", "received_at", "practice_id", "kit_code", "state")
+    columns: tuple[str, ...] = ("id", "type", "received_at", "practice_id", "kit_code", "state")
+    if any(row["flags"] for row in rows):
+        columns = (*columns, "flags")
     show_rows(rows, as_json=as_json, columns=columns, nothing="no such events")
 
 
@@ -51,7 +53,7 @@ def show_event(event_id: str, config: Path, *, as_json: bool) -> None:
         event = find_event(questions, event_id)
         deliveries = [delivery_row(each) for each in questions.deliveries_of(event.id)]
     data = json.loads(event.body)["data"]
-    show_row(_event_row(event) | {"flags": event.flags, "data": data, "deliveries": deliveries}, as_json=as_json)
+    show_row(_event_row(event) | {"data": data, "deliveries": deliveries}, as_json=as_json)
 
 
 def find_event(questions: Questions, event_id: str) -> EventRow:
@@ -75,4 +77,5 @@ def _event_row(event: EventRow) -> dict[str, Any]:
         "practice_id": event.practice_id,
         "kit_code": event.kit_code,
         "state": event.state,
+        "flags": event.flags,
     }

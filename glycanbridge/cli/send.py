@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,10 @@ def _post(url: str, body: bytes, signature: str) -> int:
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     started = time.monotonic()
     try:
-        connection = kind(parts.hostname or "", parts.port, timeout=10)
-        connection.request("POST", parts.path or "/", body, {"Content-Type": "application/json", HEADER: signature})
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
+        with closing(kind(parts.hostname or "", parts.port, timeout=10)) as connection:
+            connection.request("POST", parts.path or "/", body, {"Content-Type": "application/json", HEADER: signature})
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise click.ClickException(f"{url} does not answer ({error}); does `glycanbridge serve` run?") from None
     took_ms = (time.monotonic() - started) * 1000

@@ -66,7 +66,8 @@ class _Listen(click.ParamType[tuple[str, int]]):
 
 _OPTIONS: Sequence[Callable[[Any], Any]] = [
     config_option,
-    click.option("--kits", type=click.IntRange(1, MOST_KITS), default=10, show_default=True, help="So many kits."),
+    click.option("--kits", type=click.IntRange(1, MOST_KITS), default=10, show_default=True,
+                 help="So many kits; with fewer than four, not every trouble."),
     click.option("--weeks", type=click.IntRange(1, 52), default=6, show_default=True, help="Over so many weeks."),
     click.option("--seed", type=int, default=1, show_default=True, help="Another number, another story."),
     click.option("--begin", type=Moment(), help="When the story begins: a date; by default it ends now."),
@@ -184,8 +185,8 @@ def _load(told: Mapping[str, Any]) -> bool:
     show_row(shown, as_json=told["as_json"])
     if row["reached_per_s"] < NEAR * load.per_s:
         click.echo(
-            f"only {row['reached_per_s']:g} of {load.per_s:g} events/s: the bridge, this machine, or the simulator "
-            "itself (some 2,000/s) is the limit",
+            f"only {row['reached_per_s']:g} of {load.per_s:g} events/s: the bridge, this machine "
+            "or the simulator itself is the limit",
             err=True,
         )
     return not errors

@@ -52,7 +52,7 @@ def serve_api(story: Story, told: Mapping[str, Any], *, receiver_url: str) -> bo
             webhook, began = api.approved[-1], True
             click.echo(f"approved: {webhook.name}, {webhook.url}", err=True)
             wanted = story.only({each for each in _types(story) if each in webhook.events or each not in EVENT_TYPES})
-            fine = _tell(wanted, told, _Webhook(api).post)
+            fine = _tell(wanted, told, NewestWebhook(api).post)
             click.echo(f"the story is told; {api.base_url} serves on until Ctrl-C", err=True)
             while True:
                 time.sleep(3600)
@@ -61,7 +61,7 @@ def serve_api(story: Story, told: Mapping[str, Any], *, receiver_url: str) -> bo
     return fine
 
 
-class _Webhook:
+class NewestWebhook:
     """The newest webhook that is approved at the moment: one may be deleted, and its successor has another secret."""
 
     def __init__(self, api: SimulatedApi) -> None:

@@ -17,10 +17,10 @@ from glycanbridge.cli.tables import show_row, show_rows
 from glycanbridge.errors import JournalError, JournalMissing
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.glycanage.api import Api
-from glycanbridge.glycanage.notes import TAKES, last, secret_history
+from glycanbridge.glycanage.notes import TAKES, last, lost_sight_of, note_registered, registered_at, secret_history
 from glycanbridge.glycanage.registering import doubts, glycanage_of, public_url_of, trouble_of, wanted
 from glycanbridge.glycanage.registrations import Registration
-from glycanbridge.glycanage.rotation import delete, described, note_registered
+from glycanbridge.glycanage.rotation import delete, described
 from glycanbridge.glycanage.webhooks import SUPPORT, Made, Wanted, Webhooks
 from glycanbridge.journal import Journal
 from glycanbridge.journals.opening import open_by_hand
@@ -65,6 +65,8 @@ def register(
         if same and not again:
             _already(same, asked, as_json=as_json)
             return
+        if not again:
+            _not_lost(asked, settings)
         made = webhooks.register(asked, before=before)
     show_row(_made(made, asked), as_json=as_json)
     if made.note:
@@ -72,7 +74,7 @@ def register(
     click.echo(f"GlycanAge's team must approve it before anything comes: write to {SUPPORT}", err=True)
     try:
         with journal_of(settings) as journal:
-            note_registered(journal, made.registration, asked.fingerprint, url=url, who=who())
+            note_registered(journal, made.registration.id, asked.fingerprint, url=url, who=who())
             if journal is None or last(secret_history(journal, asked.fingerprint), TAKES) is None:
                 click.echo("no bridge has taken this secret yet: (re)start it before the webhook is approved", err=True)
     except JournalError as error:
@@ -147,6 +149,16 @@ def _checked(url: str) -> str:
     if trouble:
         raise click.UsageError(f"--url: {trouble}")
     return url
+
+
+def _not_lost(asked: Wanted, settings: Settings) -> None:
+    """See that the journal does not know of the very same that GlycanAge does not list: it may not list all."""
+    with journal_of(settings) as journal:
+        registered = registered_at(journal, asked.fingerprint, asked.url)
+    if registered is not None:
+        raise click.ClickException(
+            f"nothing was done: {lost_sight_of(registered)}. Ask {SUPPORT}, or say --again for another one"
+        )
 
 
 def _already(same: Sequence[Registration], asked: Wanted, *, as_json: bool) -> None:

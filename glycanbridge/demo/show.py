@@ -53,6 +53,10 @@ class Wish:
     """What somebody types to run our commands."""
 
 
+class _Over(Exception):
+    """Somebody has ended the demo in the middle of the story."""
+
+
 class Demo:
     """One demo, from its folder to its end."""
 
@@ -95,6 +99,8 @@ class Demo:
                 self._say(
                     where_to_look(folder, program=self._wish.program, url=None if self._wish.once else server.url)
                 )
+        except _Over:
+            pass
         except Exception as error:
             self._failed = error
         if self._wish.once or self._failed is not None:
@@ -120,10 +126,8 @@ class Demo:
         """Every fate, as soon as it is known, with the share of the story that is told by then."""
         told = self._story()
         span_s = max(1.0, (told.sendings[-1].at_ms - told.sendings[0].at_ms) / 1000)
-        sender = Sender(told.sendings, post=stage.post, speed=span_s / self._wish.seconds, sleep=self._over.wait)
+        sender = Sender(told.sendings, post=stage.post, speed=span_s / self._wish.seconds, sleep=self._sleep)
         for number, fate in enumerate(sender.run(), 1):
-            if self._over.is_set():
-                return
             yield number / len(told.sendings), fate
 
     def _show(self, fate: Fate, view: View) -> None:
@@ -136,6 +140,10 @@ class Demo:
     def _story(self) -> Story:
         begin_ms = int(time() * 1000) - WEEKS * WEEK_MS
         return story(seed=self._wish.seed, begin_ms=begin_ms, kits=self._wish.kits, weeks=WEEKS)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._over.wait(seconds):
+            raise _Over
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Whether the condition comes to hold in time, and before the demo is over."""

@@ -12,7 +12,6 @@ from glycanbridge.glycanage.api import Api
 from glycanbridge.glycanage.registering import glycanage_of, public_url_of, wanted
 from glycanbridge.glycanage.webhooks import Webhooks
 from glycanbridge.settings import Settings
-from glycanbridge.signature import sign
 from glycanbridge.simulator.api import SimulatedApi
 from glycanbridge.simulator.posting import Answer, Poster
 from glycanbridge.simulator.story import Sending
@@ -48,8 +47,7 @@ class Stage:
         """Send one request, as GlycanAge would; a report can be downloaded from the moment it is told of."""
         if sending.type == "report-ready" and sending.expected == "accepted":
             self._api.add_report(sending.data)
-        secret = self._secret if sending.signature == "right" else f"{self._secret} of somebody else"
-        return self._poster.post(sending.body, None if sending.signature == "missing" else sign(sending.body, secret))
+        return self._poster.post(sending.body, sending.signed_with(self._secret))
 
     def at(self, share: float) -> str | None:
         """Let happen what happens at this share of the story; a line about it, if anything does."""

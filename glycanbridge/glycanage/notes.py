@@ -5,6 +5,8 @@ A rotation looks here where it stands: the bridge that serves and the person who
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from glycanbridge.journal import Done, Journal, Questions
 from glycanbridge.signature import Secrets
 
@@ -35,6 +37,38 @@ def last(history: list[Done], what: str) -> Done | None:
 def secret_history(questions: Questions, fingerprint: str) -> list[Done]:
     """All that was noted about a secret, the first thing first."""
     return questions.history(about_secret(fingerprint))
+
+
+def moment_of(done: Done) -> datetime:
+    """When it was, in UTC."""
+    return datetime.fromtimestamp(done.at / 1000, UTC)
+
+
+def when(done: Done) -> str:
+    """When it was, for people."""
+    return f"on {moment_of(done):%Y-%m-%d at %H:%M} UTC"
+
+
+def note_registered(journal: Journal | None, webhook_id: str | None, secret: str, *, url: str, who: str) -> None:
+    """Note a registration, by the fingerprint of its secret. Raises `JournalUnavailable`."""
+    if journal is not None:
+        journal.note(who=who, what=REGISTERED, about=about_secret(secret), reason=f"{webhook_id} for {url}")
+
+
+def registered_at(journal: Journal | None, secret: str, url: str) -> Done | None:
+    """The note that a URL was registered with a secret, unless that was deleted from here since."""
+    history = [] if journal is None else secret_history(journal, secret)
+    for each in reversed(history):
+        webhook_id, _, noted_url = (each.reason or "").partition(" for ")
+        if each.what == REGISTERED and noted_url == url and journal is not None:
+            return each if last(journal.history(about_webhook(webhook_id)), DELETED) is None else None
+    return None
+
+
+def lost_sight_of(registered: Done) -> str:
+    """What to say of a registration that was noted, and that GlycanAge does not list."""
+    webhook_id = (registered.reason or "").partition(" ")[0]
+    return f"The webhook {webhook_id} was registered {when(registered)}, and GlycanAge does not list it"
 
 
 class SecretNotes:

@@ -23,11 +23,16 @@ from glycanbridge.glycanage.notes import (
     about_secret,
     about_webhook,
     last,
+    lost_sight_of,
+    moment_of,
+    note_registered,
+    registered_at,
     secret_history,
+    when,
 )
 from glycanbridge.glycanage.registering import public_url_of, wanted
 from glycanbridge.glycanage.registrations import Registration
-from glycanbridge.glycanage.secret_files import SecretList
+from glycanbridge.glycanage.secret_files import NotEdited, SecretList
 from glycanbridge.glycanage.webhooks import SUPPORT, Webhooks
 from glycanbridge.journal import Done, Journal
 from glycanbridge.settings import Settings
@@ -123,9 +128,10 @@ class Rotation:
             raise GlycanAgeError(
                 f"receiver.secrets: the last one must be the new one, and {old} is newer than {new}: change their order"
             )
-        found = sort_out(self._webhooks.listed(), self._url, new=new, old=old, made=self._made())
+        listed = self._webhooks.listed()
+        found = sort_out(listed, self._url, new=new, old=old, made=self._made())
         if not found.new:
-            return self._register(new)
+            return self._missing(new) or self._register(new, listed)
         signed = self._signed(new)
         if signed is None or all(each.approved is False for each in found.new):
             return self._wait(new, found.new, signed)
@@ -133,39 +139,49 @@ class Rotation:
 
     def _begin(self, today: date) -> Told:
         path = self._list.new_path(today)
-        trouble = self._list.trouble()
-        if trouble:
-            self._say(f"{self._source.file} was not changed: {trouble}.")
-            todo = (
-                f"write a new secret into {path} (`openssl rand -base64 48`, mode 0600), put "
-                f'"${{file:{path}}}" at the end of receiver.secrets, restart the bridge, then run {AGAIN} again'
-            )
-            return Told(step=Step.BEGIN, next=todo, stuck=True)
+        trouble = self._list.trouble() or self._begun(path)
+        if not trouble:
+            return Told(step=Step.BEGIN, next=f"restart the bridge now, then run {AGAIN} again")
+        self._say(f"{self._source.file} was not changed: {trouble}.")
+        todo = (
+            f"write a new secret into {path} (`openssl rand -base64 48`, mode 0600), put "
+            f'"${{file:{path}}}" at the end of receiver.secrets, restart the bridge, then run {AGAIN} again'
+        )
+        return Told(step=Step.BEGIN, next=todo, stuck=True)
+
+    def _begun(self, path: str) -> str:
+        """Write a new secret and name it in `bridge.yaml`; why that could not be done, and then nothing was."""
         file = self._list.write_secret(path)
         try:
             self._list.add(path)
-        except GlycanAgeError:
+        except NotEdited as error:
             file.unlink()  # it has never been used
-            raise
+            return error.why
         self._say(f"A new secret is in {file}, and {self._source.file} has a line for it beside the old one.")
-        return Told(step=Step.BEGIN, next=f"restart the bridge now, then run {AGAIN} again")
+        return ""
 
     def _rest(self) -> Told | None:
         ended = self._last(self._secrets[0], ROTATED)
-        if self._again or ended is None or datetime.now(UTC) - _moment(ended) > REST:
+        if self._again or ended is None or datetime.now(UTC) - moment_of(ended) > REST:
             return None
-        self._say(f"The rotation to the secret {self._secrets[0]} ended {_told(ended)}.")
+        self._say(f"The rotation to the secret {self._secrets[0]} ended {when(ended)}.")
         return Told(step=Step.REST, next="nothing; --again begins another one")
 
-    def _register(self, new: str) -> Told:
-        made = self._webhooks.register(
-            wanted(self._settings, self._source, url=self._url), before=self._webhooks.listed()
-        )
-        note_registered(self._journal, made.registration, new, url=self._url, who=self._who)
+    def _missing(self, new: str) -> Told | None:
+        registered = registered_at(self._journal, new, self._url)
+        if registered is None:
+            return None
+        self._say(f"{lost_sight_of(registered)}.")
+        todo = f"ask {SUPPORT}, or `glycanbridge webhooks register --again` for another one; then run {AGAIN} again"
+        return Told(step=Step.REGISTER, next=todo, stuck=True)
+
+    def _register(self, new: str, listed: Sequence[Registration]) -> Told:
+        made = self._webhooks.register(wanted(self._settings, self._source, url=self._url), before=listed)
         self._say(
             f"Registered the webhook {made.registration.id} for {self._url} with the new secret {new}: "
             f"{made.registration.standing}{f' ({made.note})' if made.note else ''}."
         )
+        note_registered(self._journal, made.registration.id, new, url=self._url, who=self._who)
         self._say(
             "Until the end both webhooks may send each event: the journal knows a duplicate, and nothing doubles."
         )
@@ -177,12 +193,12 @@ class Rotation:
     def _wait(self, new: str, found: list[Registration], signed: Done | None) -> Told:
         registered = self._last(new, REGISTERED)
         ids = ", ".join(f"{each.id} ({each.standing})" for each in found)
-        since = f", registered {_told(registered)}" if registered is not None else ""
+        since = f", registered {when(registered)}" if registered is not None else ""
         self._say(f"The webhook with the new secret {new} is {ids}{since}.")
         if signed is None:
             self._say("No event that was signed with it has come yet. A bridge notes one within half a minute.")
         else:
-            self._say(f"An event was signed with it {_told(signed)}: a rehearsal, as it is not approved.")
+            self._say(f"An event was signed with it {when(signed)}: a rehearsal, as it is not approved.")
         return Told(
             step=Step.WAIT,
             next="`glycanbridge webhooks list` shows its status: if it is not approved, write to "
@@ -213,13 +229,13 @@ class Rotation:
 
     def _take_out(self, journal: Journal, new: str) -> Told:
         path = self._list.path_of(0)
-        trouble = self._list.trouble()
-        if trouble:
-            self._say(f"{self._source.file} was not changed: {trouble}.")
+        journal.note(who=self._who, what=ROTATED, about=about_secret(new), reason=None)
+        try:
+            self._list.remove(0)
+        except NotEdited as error:
+            self._say(f"{error}.")
             todo = f"take the first of receiver.secrets out and restart the bridge; {AFTERWARDS}"
             return Told(step=Step.FINISH, next=todo, stuck=True)
-        self._list.remove(0)
-        journal.note(who=self._who, what=ROTATED, about=about_secret(new), reason=None)
         self._say(f"Took the old secret's line out of {self._source.file}.")
         if path is not None:
             self._say(f"Its file is left: {self._source.folder / path}. Remove it when the bridge has restarted.")
@@ -247,30 +263,16 @@ class Rotation:
 AFTERWARDS = "an hour from now is best, as what GlycanAge still tries again is signed with the old secret"
 
 
-def note_registered(journal: Journal | None, made: Registration, secret: str, *, url: str, who: str) -> None:
-    """Note a registration, by the fingerprint of its secret. Raises `JournalUnavailable`."""
-    if journal is not None:
-        journal.note(who=who, what=REGISTERED, about=about_secret(secret), reason=f"{made.id} for {url}")
-
-
 def delete(
     webhooks: Webhooks, journal: Journal | None, which: Registration, *, who: str, say: Callable[[str], None]
 ) -> None:
     """Delete a registration, which has an id, and note it. Raises `GlycanAgeError` and `JournalUnavailable`."""
     told = webhooks.delete(which.id or "")
+    say(f"deleted: {which.id}{f' ({told})' if told else ''}")
     if journal is not None:
         journal.note(who=who, what=DELETED, about=about_webhook(which.id or ""), reason=f"{which.name} for {which.url}")
-    say(f"deleted: {which.id}{f' ({told})' if told else ''}")
 
 
 def described(which: Registration) -> str:
     """A registration in a line."""
     return f"{which.id or 'no id'} {which.name or 'without a name'!r} for {which.url or 'no URL'} ({which.standing})"
-
-
-def _moment(done: Done) -> datetime:
-    return datetime.fromtimestamp(done.at / 1000, UTC)
-
-
-def _told(done: Done) -> str:
-    return f"on {_moment(done):%Y-%m-%d at %H:%M} UTC"

@@ -27,6 +27,14 @@ _FILE = re.compile(r"\$\{file:(?P<path>[^}]*?)(:-[^}]*)?\}")
 _DATED = re.compile(r"-[0-9]{4}-[0-9]{2}-[0-9]{2}(-[0-9]+)?$")
 
 
+class NotEdited(GlycanAgeError):
+    """`bridge.yaml` is as it was, and `why`."""
+
+    def __init__(self, file: Path, why: str) -> None:
+        self.why = why
+        super().__init__(f"{file} was not changed: {why}")
+
+
 class SecretList:
     """The list `receiver.secrets` as it is written in `bridge.yaml`."""
 
@@ -73,12 +81,12 @@ class SecretList:
         return file
 
     def add(self, path: str) -> None:
-        """Name a secret's file in the list, as its last item. Raises `GlycanAgeError`; then nothing has changed."""
+        """Name a secret's file in the list, as its last item. Raises `NotEdited`; then nothing has changed."""
         lines, number = self._editable(), self.count - 1
         item = self._item(lines, number)
         line = self._line(number)
         if item is None:  # trouble() has said so
-            raise GlycanAgeError(f"{self.file}: the list is not written as an item a line")
+            raise NotEdited(self.file, "the list is not written as an item a line")
         end = "\r\n" if lines[line].endswith("\r\n") else "\n"
         if not lines[line].endswith("\n"):
             lines[line] += end
@@ -87,7 +95,7 @@ class SecretList:
         self._replace(lines, expected=[*self._values(), None])
 
     def remove(self, number: int) -> None:
-        """Take an item's line out. Raises `GlycanAgeError`; then nothing has changed."""
+        """Take an item's line out. Raises `NotEdited`; then nothing has changed."""
         lines = self._editable()
         del lines[self._line(number)]
         self._replace(lines, expected=[each for index, each in enumerate(self._values()) if index != number])
@@ -95,7 +103,7 @@ class SecretList:
     def _editable(self) -> list[str]:
         trouble = self.trouble()
         if trouble:
-            raise GlycanAgeError(f"{self.file} was not changed: {trouble}")
+            raise NotEdited(self.file, trouble)
         return self._lines()
 
     def _values(self) -> list[Any]:
@@ -128,30 +136,30 @@ class SecretList:
             self._check(BridgeYaml(new), expected)
             new.chmod(self.file.stat().st_mode & 0o7777)
             if self.file.read_bytes() != before:
-                raise GlycanAgeError(f"{self.file} was not changed: somebody else is writing it")
+                raise NotEdited(self.file, "somebody else is writing it")
             new.replace(self.file)
             with suppress(OSError):  # it is there; what a power cut could bring back is good as well
                 sync(self._source.folder)
         except OSError as error:
-            raise GlycanAgeError(f"{self.file} was not changed: {error.strerror}") from None
+            raise NotEdited(self.file, error.strerror or "it cannot be written") from None
         finally:
             with suppress(OSError):
                 new.unlink(missing_ok=True)
         self._source = BridgeYaml(self.file)
 
     def _check(self, new: BridgeYaml, expected: list[Any]) -> None:
-        """Raises `GlycanAgeError` unless the new text is in order, and the list is all that differs."""
+        """Raises `NotEdited` unless the new text is in order, and the list is all that differs."""
         try:
             load(new)
         except SettingsError as error:
             told = str(error.problems[0].message)
-            raise GlycanAgeError(f"{self.file} was not changed: it would be wrong afterwards: {told}") from None
+            raise NotEdited(self.file, f"it would be wrong afterwards: {told}") from None
         listed = new.data["receiver"]["secrets"]
         same = len(listed) == len(expected) and all(
             told == meant or meant is None for told, meant in zip(listed, expected, strict=True)
         )
         if not same or _without_list(new.data) != _without_list(self._source.data):
-            raise GlycanAgeError(f"{self.file} was not changed: more than one line would be different afterwards")
+            raise NotEdited(self.file, "more than one line would be different afterwards")
 
 
 def _without_list(data: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Recording:
 
     def record(self, new: NewEvent) -> Recorded:
         """See `Journal.record`."""
-        for kept_as, flags in ((new.id.id, ""), (new.id.hash, "id-conflict")):
+        for kept_as, flags in ((new.id.id, new.flags), (new.id.hash, f"{new.flags} id-conflict".lstrip())):
             row = self._insert(new, kept_as, flags)
             if row is not None:
                 break

@@ -5,6 +5,7 @@ Checking and copying work while a bridge serves from the file, and hold nobody u
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
@@ -48,6 +49,30 @@ class JournalFile:
         except (apsw.Error, JournalUnusable) as error:
             problems.append(f"{self.path}: cannot be read to its end: {error}")
         return problems
+
+    def version(self) -> int:
+        """The version of its schema."""
+        with told(self.path):
+            return check_version(self._reader, self.path)
+
+    def quick_check(self, within_s: float) -> list[str] | None:
+        """What SQLite finds damaged in its pages at a glance; `None` if the time was over before the end."""
+        until_s = time.monotonic() + within_s
+        self._reader.set_progress_handler(lambda: time.monotonic() >= until_s, 10_000)
+        try:
+            with told(self.path):
+                lines = [str(line) for (line,) in self._reader.execute(f"PRAGMA quick_check({MOST_PROBLEMS})")]
+        except JournalUnavailable:
+            if time.monotonic() >= until_s:
+                return None
+            raise
+        finally:
+            self._reader.set_progress_handler(None)
+        return [line for line in lines if line != "ok"]
+
+    def is_served(self) -> bool:
+        """Whether a bridge serves from it just now; asking leaves no file behind."""
+        return Path(f"{self.path}.lock").exists() and is_served(self.path)
 
     def counted(self) -> str:
         """How much is in it, in words."""

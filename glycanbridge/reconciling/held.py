@@ -1,0 +1,144 @@
+"""What the journal holds: every thing of a kind in a few hundred bytes, and what is known of the kits in question.
+
+A clinic's whole history is gone through, page by page, and nobody's result is kept in memory: of each value there is a
+number that is equal for equal ones.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from glycanbridge.journal import Filter, Questions
+from glycanbridge.reconciling.rows import KINDS, Kind, Row, read_instant, same_text
+
+IDENTITY = ("kitCode", "testId", "patientId", "practiceId", "assignmentId")
+"""What is the same in all events of one test."""
+Pause = Callable[[], None]
+"""Called between pages; what it raises ends the work."""
+
+
+def told(journal: Questions, event_type: str, pause: Pause) -> Iterator[Mapping[str, Any]]:
+    """The data of every event of a type that the journal holds, the oldest first.
+
+    What a disk has damaged is left out: made once more it is there twice, left as it is it may be lost.
+    """
+    for page in journal.pages(Filter(type=event_type)):
+        for each in page:
+            try:
+                data = json.loads(each.body)["data"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue
+            if isinstance(data, dict):
+                yield data
+        pause()
+
+
+class Held:
+    """The things of one kind that are held, each possibly with several versions."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self._names = tuple(name for name in kind.fields if name not in (kind.at, kind.key[0], *kind.moving))
+        self._packed = struct.Struct(f"{len(self._names) + 1}q")
+        self._versions: dict[str, list[bytes]] = defaultdict(list)
+
+    def add(self, data: Mapping[str, Any]) -> None:
+        """Add what an event tells."""
+        at = data.get(self.kind.at)
+        version = self._packed.pack(
+            at if type(at) is int and abs(at) < 2**63 else 0, *(_number(name, data.get(name)) for name in self._names)
+        )
+        versions = self._versions[_text(data.get(self.kind.key[0])).strip()]
+        if version not in versions:
+            versions.append(version)
+
+    def differences(self, row: Row) -> tuple[str, ...] | None:
+        """The fields in which a row is none of the versions of it that are held; none of it if it is one of them.
+
+        `None` if it is not held at all. What the row does not have, or has so that it cannot be read, is not compared.
+        """
+        key = row.values.get(self.kind.key[0])
+        if key is None:
+            return None
+        at = read_instant(row.values.get(self.kind.at))
+        own = {name: _number(name, row.values.get(name)) for name in self._names}
+        found = []
+        for version in self._versions.get(key.strip(), ()):
+            held_at, *rest = self._packed.unpack(version)
+            differ = [name for name, held in zip(self._names, rest, strict=True) if own[name] not in (0, held)]
+            if not set(differ) & set(self.kind.key):
+                found.append((*differ, *((self.kind.at,) if at is not None and not at.may_be(held_at) else ())))
+        return min(found, key=len, default=None)
+
+
+class Facts:
+    """What the journal, and the rows that are missing, tell of the kits and tests that those rows are about."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = tuple(rows)
+        self._kits: dict[str, dict[str, dict[str, str]]] = {}
+        self._tests: dict[str, dict[str, dict[str, str]]] = {}
+        for row in self._rows:
+            _wanted(self._kits, row.values.get("kitCode"))
+            _wanted(self._tests, row.values.get("testId"))
+
+    def gather(self, journal: Questions, pause: Pause) -> None:
+        """Go through the journal for them, and once more for kits of which a row has named the test alone."""
+        for _ in range(2):
+            for event_type in ("assignment-status-changed", *KINDS):
+                for data in told(journal, event_type, pause):
+                    self.add(data)
+            if not self._kits_of_tests():
+                break
+        for row in self._rows:  # two rows may contradict each other, too
+            self._add({name: row.values.get(name) for name in IDENTITY if name != "assignmentId"})
+
+    def add(self, data: Mapping[str, Any]) -> None:
+        """Add what an event tells, if it is about one of them."""
+        sets = data.get("sets")
+        for each in sets if isinstance(sets, list) else ({},):
+            self._add({**data, **each} if isinstance(each, dict) else data)
+
+    def about(self, row: Row) -> dict[str, tuple[str, ...]]:
+        """Every value of each field of `IDENTITY` that is known of the row's kit and test."""
+        of_test = self._tests.get(row.values.get("testId", "").strip(), {})
+        kit = row.values.get("kitCode", "").strip() or next(iter(of_test.get("kitCode", ())), "")
+        of_kit = self._kits.get(kit, {})
+        return {name: tuple((of_kit.get(name, {}) | of_test.get(name, {})).values()) for name in IDENTITY}
+
+    def _add(self, data: Mapping[str, Any]) -> None:
+        told = {name: text for name in IDENTITY if (text := _text(data.get(name))).strip()}
+        for things, name in ((self._kits, "kitCode"), (self._tests, "testId")):
+            thing = things.get(told.get(name, "").strip())
+            if thing is not None:
+                for field, text in told.items():
+                    thing[field].setdefault(text.strip(), text)
+
+    def _kits_of_tests(self) -> bool:
+        """Whether there are kits to ask for that were not known before."""
+        before = len(self._kits)
+        for row in self._rows:
+            if not row.values.get("kitCode"):
+                of_test = self._tests.get(row.values.get("testId", "").strip(), {})
+                for kit in of_test.get("kitCode", ()):
+                    _wanted(self._kits, kit)
+        return len(self._kits) > before
+
+
+def _wanted(things: dict[str, dict[str, dict[str, str]]], name: str | None) -> None:
+    if name is not None and name.strip():
+        things.setdefault(name.strip(), defaultdict(dict))
+
+
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def _number(name: str, value: object) -> int:
+    """Equal for values that say the same; 0 for one that says nothing."""
+    text = same_text(name, _text(value))
+    return hash(text) or 1 if text else 0
