@@ -224,6 +224,19 @@ def test_a_test_that_is_of_another_kit_contradicts(journal):
     assert (what, "another kitCode" in why) == ("contradicts", True)
 
 
+def test_a_row_that_has_the_test_alone_is_held_against_all_that_is_known_of_its_kit(journal):
+    """What was received is held; and another patient in the assignment counts, whose event names no test."""
+    record(journal, sample("kit-received"))
+    row = without(KIT_ROW, "kitCode")
+    assert compare([Row("", row)], kind=KITS, journal=journal).held == 1
+    assert found(journal, without(row, patientId="patient_9"), kind=KITS)[0][0] == "different"
+    assert found(journal, without(KIT_ROW, testId="test_9"), kind=KITS)[0][0] == "contradicts"
+
+    sets = [{"patientId": "patient_9", "kitCode": "KIT001234", "product": "regular"}]
+    record(journal, sample("assignment-status-changed", data={"sets": sets}))
+    assert found(journal, without(NEW, "kitCode"))[0][0] == "contradicts"
+
+
 def test_rows_that_contradict_each_other_are_not_made(journal):
     """Neither the first nor the second: nobody knows which is right. What is merely said twice is made once."""
     two = [NEW, without(NEW, glycanAge="60")]
@@ -388,6 +401,7 @@ def test_cells_are_as_they_were_meant(tmp_path):
 
 def test_columns_may_be_told(tmp_path):
     """What is told goes before what would be guessed."""
+    assert read(tmp_path, "Test ID,Kit Code\nr1,K1\n", reportId="Test ID") == [("r1", "K1")]
     content = "Test ID,Nr,Kit\nr1,t1,K1\n"
 
     assert read(tmp_path, content, reportId="test id", testId="Nr", kitCode="KIT") == [("r1", "t1", "K1")]
