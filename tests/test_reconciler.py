@@ -35,7 +35,7 @@ def make_reconciler(journal, clock, peer):
 
     def make(times: int, *, every_h: float | None = 6) -> tuple[Reconciler, list[float]]:
         listing = {"path": "/reports", "items": "data.items", "next": "links.next"}
-        settings = GlycanAgeSettings(base_url=peer.url, email="a@clinic.example", token="t", timeout_s=5,
+        settings = GlycanAgeSettings(base_url=peer.url, email="a@clinic.example", token="t", timeout_s=30,
                                      report_list=listing, reconcile_every_h=every_h)  # fmt: skip
         waited: list[float] = []
 
@@ -167,7 +167,7 @@ def test_a_serving_bridge_does_it_by_itself_and_delivers_what_it_makes(serving, 
     at_once = "import glycanbridge.reconciler as it; it.FIRST_WAIT_S = 0.0, 0.0"
     serving.program = [sys.executable, "-c", f"{at_once}; from glycanbridge.cli import main; main()"]
     listing = {"path": "/reports", "items": "data.items"}
-    account = {"base_url": peer.url, "email": "a@clinic.example", "token": "t", "timeout_s": 5}
+    account = {"base_url": peer.url, "email": "a@clinic.example", "token": "t", "timeout_s": 30}
     serving.configure(
         {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}},
         glycanage={**account, "report_list": listing, "reconcile_every_h": 1},
