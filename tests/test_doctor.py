@@ -294,6 +294,7 @@ def test_a_journal_on_a_network_drive(folder, kind):
     assert folder.one("disk.network", mounts=mounts).level is Level.PROBLEM
     assert file_system(Path("/a b/c"), "x / ext4 rw\ny /a\\040b nfs rw\n") == "nfs"
     assert file_system(Path("/ab/c"), "x / ext4 rw\ny /a nfs rw\n\nbroken\n") == "ext4"
+    assert file_system(Path("/a b/c"), "y /a\\040b nfs rw\nx / ext4 rw\n") == "nfs"
     assert file_system(Path("/a"), "") == ""
 
 
