@@ -513,7 +513,7 @@ def test_the_command_tells_problems_last(typed, folder):
     assert lines[0].startswith("ok  configuration: ")
     assert lines[-3].startswith("X   secrets.mode: ")
     assert lines[-2] == f"      `chmod 600 {folder.path}/var/secret`"
-    assert lines[-1].startswith("1 problems, 0 warnings, ")
+    assert lines[-1].startswith("problems: 1, warnings: 0, ok: ")
 
 
 def test_the_commands_exit_code_says_what_kind_of_trouble_there_is(typed, folder):
