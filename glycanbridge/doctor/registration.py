@@ -21,6 +21,7 @@ _SWITCHES = ("approved", "isApproved", "active", "isActive", "enabled")
 _GOOD = {"approved", "active", "enabled", "live", "verified"}
 _BAD = {"pending", "rejected", "declined", "disabled", "inactive", "suspended", "revoked", "failed", "created"}
 _ABOUT = "the webhook at GlycanAge"
+_AGAIN = "mend `glycanage:` in bridge.yaml, or the way out of your network; then again: `glycanbridge doctor --online`"
 _ASK = "ask GlycanAge's team to approve it (support, with the webhook's name); nothing is sent before"
 
 
@@ -37,9 +38,7 @@ def registration(facts: Facts) -> Iterator[Finding]:
             answer = api.call("GET", "/webhooks")
     except GlycanAgeError as error:
         finding = warning if error.temporary else problem
-        yield finding(
-            "glycanage.api", facts.glycanage.base_url, str(error), "then again: `glycanbridge doctor --online`"
-        )
+        yield finding("glycanage.api", facts.glycanage.base_url, str(error), _AGAIN)
         return
     yield ok("glycanage.api", facts.glycanage.base_url, "it knows this e-mail address with this token")
     listed = webhooks_in(answer)

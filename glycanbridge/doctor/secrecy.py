@@ -71,7 +71,7 @@ def _print(secret: str) -> str:
 def _blanks(about: str, secret: str) -> Iterator[Finding]:
     if secret != secret.strip() or not secret.isprintable():
         told = "there is a blank, a line break or another sign that cannot be seen in it"
-        do = "write it anew without: `printf %s SECRET > FILE`, and compare with `glycanbridge verify`"
+        do = "write it anew, with nothing around it; `glycanbridge verify` tries a secret, `webhooks list` a token"
         yield warning("secrets.blanks", about, told, do)
 
 
