@@ -958,6 +958,13 @@ Path({str(go_on)!r}).touch()
     assert len(asked) == 2
 
 
+def test_a_large_report_comes_through_in_little_time(hosts):
+    """The largest that the settings allow took longer than an attempt may: it is put together piece by piece."""
+    report = b"%PDF-" + bytes(104_857_595)
+
+    assert do(hosts(reports=lambda _: report, timeout_s=15), ASK).receipt == "104857600"
+
+
 def test_a_thread_that_outlives_its_attempt_gets_no_report(hosts):
     """What it said would be taken for the next attempt's outcome."""
     host = hosts(reports=lambda _: b"%PDF-")
