@@ -182,8 +182,9 @@ def test_an_authoritys_own_file_makes_its_certificates_trusted(tmp_path):
             Api(settings(BASE, ca_file=tmp_path / "ca.pem"))
     with pytest.raises(GlycanAgeError, match=r"glycanage\.ca_file: .*No such file"):
         Api(settings(BASE, ca_file=tmp_path / "none.pem"))
-    with pytest.raises(GlycanAgeError, match=r"glycanage\.proxy: expected"):
-        Api(settings(BASE, proxy="carrier-pigeon://x"))
+    for proxy in ("carrier-pigeon://x", "socks5://127.0.0.1:1080"):
+        with pytest.raises(GlycanAgeError, match=r"glycanage\.proxy: expected"):
+            Api(settings(BASE, proxy=proxy))
 
 
 @pytest.mark.parametrize("answer", ["head", "body", "to its end", "tls"])

@@ -52,7 +52,7 @@ class Api:
             raise GlycanAgeError(
                 f"glycanage.ca_file: {settings.ca_file}: {error.strerror or 'no certificates'}"
             ) from None
-        except (ValueError, httpx2.InvalidURL):
+        except (ValueError, ImportError, httpx2.InvalidURL):  # SOCKS would take one more package
             raise GlycanAgeError(
                 "glycanage.proxy: expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
             ) from None
