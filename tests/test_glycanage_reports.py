@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -268,7 +269,7 @@ def test_what_nobody_asks_for_is_removed_in_time(desk):
     desk.file(reportId="report_1")
     desk.clock.turn(20 * 86_400)
     desk.file(reportId="report_2")
-    half_written = desk.directory / "x.pdf.1234"
+    half_written = desk.directory / f"{'0' * 64}.pdf.12345678"
     half_written.touch()
     os.utime(half_written, (0, 0))
 
@@ -278,6 +279,33 @@ def test_what_nobody_asks_for_is_removed_in_time(desk):
     desk.clock.turn(20 * 86_400)
     desk.reports.tidy()
     assert not [*desk.directory.iterdir()]
+
+
+def test_other_peoples_files_are_left_alone_and_one_that_stays_holds_back_no_other(desk, caplog):
+    """Somebody may give a folder that has PDFs of his own in it."""
+    desk.file()
+    foreign, stays = desk.directory / "invoice.pdf", desk.directory / f"{'0' * 64}.pdf"
+    foreign.touch()
+    stays.mkdir()
+    for each in desk.directory.iterdir():
+        os.utime(each, (0, 0))
+    desk.reports.tidy()
+
+    assert {*desk.directory.iterdir()} == {foreign, stays}
+    assert "an old report" in caplog.text
+
+
+def test_what_can_only_be_read_is_still_kept(desk, peer, monkeypatch):
+    """A disk that has become read-only has the report all the same."""
+    desk.file()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+
+    assert desk.file() == sample_report()
+    assert len(peer.requests) == 1
 
 
 def test_authorities_that_cannot_be_read_are_waited_for_and_named(tmp_path, peer):

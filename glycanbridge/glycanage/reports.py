@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,8 @@ REMEMBERED_S = 20.0
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 30.0, 3600.0
 _LOCKS = 32
 """Two reports share one now and then, and then one waits for the other."""
+_OURS = re.compile(r"[0-9a-f]{64}\.pdf(\.[0-9a-f]{8})?")
+"""Also one that a crash left half written; a folder may hold other people's files."""
 _TRAILER_BYTES = 1024
 """Where a PDF's end must stand: within its last kilobyte (ISO 32000-1, Annex H, 3.4.4, note 18)."""
 
@@ -75,12 +78,12 @@ class Reports:
     def tidy(self) -> None:
         """Remove what nobody has asked for in `keep_days`."""
         oldest_s = self._clock() / 1000 - timedelta(days=self._own.keep_days).total_seconds()
-        try:
-            for file in [*self._own.directory.glob("*.pdf*")]:  # those that a crash left half written, too
-                if file.stat().st_mtime < oldest_s:
+        for file in [*self._own.directory.glob("*.pdf*")]:
+            try:
+                if _OURS.fullmatch(file.name) and file.stat().st_mtime < oldest_s:
                     file.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("old reports in %s stay: %s", self._own.directory, error.strerror)
+            except OSError as error:
+                log.warning("an old report in %s stays: %s", self._own.directory, error.strerror)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -99,9 +102,10 @@ class Reports:
     def _kept(self, file: Path) -> bytes | None:
         try:
             content = file.read_bytes()
-            self._touch(file)
         except OSError:
             return None
+        with suppress(OSError):  # it can be read all the same
+            self._touch(file)
         return content if _trouble_with(content) is None else None
 
     def _fetched(self, url: str, file: Path, delivery: Delivery) -> bytes:
