@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import select
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -306,6 +307,21 @@ def test_what_can_only_be_read_is_still_kept(desk, peer, monkeypatch):
 
     assert desk.file() == sample_report()
     assert len(peer.requests) == 1
+
+
+def test_many_that_fail_at_once_are_no_fault_of_ours(tmp_path, peer):
+    """What is remembered of failures was looked through while another lane put one down."""
+    peer.close()  # nobody is there
+    desk = Desk(tmp_path, peer)
+    desk.reports._seconds = lambda: len(select.select([], [], [], 0)[0])  # lets another lane go on just there
+
+    def ask(number: int) -> bool:
+        with pytest.raises(NotYetError, match="Connection refused"):
+            desk.file(reportId=f"report_{number}")
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(400)))
 
 
 def test_authorities_that_cannot_be_read_are_waited_for_and_named(tmp_path, peer):

@@ -115,10 +115,10 @@ class Reports:
         try:
             content = with_tries(lambda: self._ask(url), tries=TRIES, sleep=self._sleep)
         except GlycanAgeError as error:
-            self._failed = {
-                name: told for name, told in self._failed.items() if self._seconds() - told[0] < REMEMBERED_S
-            }
-            self._failed[file.name] = (self._seconds(), error)
+            now_s = self._seconds()
+            with self._lock:  # other reports fail at the same time
+                recent = {name: told for name, told in self._failed.items() if now_s - told[0] < REMEMBERED_S}
+                self._failed = recent | {file.name: (now_s, error)}
             raise
         log.info("fetched a report of %d bytes", len(content), extra={"event": delivery.event_id})
         self._keep(content, file)
