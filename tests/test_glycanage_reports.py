@@ -8,6 +8,7 @@ import os
 import select
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -82,6 +83,20 @@ def test_it_is_fetched_once_for_all_destinations_and_also_after_a_restart(desk, 
     assert len(peer.requests) == 1
     assert kept.stat().st_mode & 0o777 == 0o600
     assert "report_78901" not in kept.name
+
+
+def test_an_events_id_alone_is_not_whose_report_it_is(desk, peer, tmp_path):
+    """It may be the sender's own, a number: after a rehearsal, with a new journal, it is another patient's."""
+    rehearsed = desk.delivery(reportUrl="/reports/1", patientId="patient_1")
+    again = replace(desk.delivery(reportUrl="/reports/2", patientId="patient_2"), event_id=rehearsed.event_id)
+    corrected = replace(desk.delivery(reportUrl="/reports/2", glycanAge="50"), event_id=rehearsed.event_id)
+    for each in (rehearsed, again, corrected):
+        desk.reports.file_of(each)
+    with HttpPeer(PDF) as elsewhere:
+        Desk(tmp_path, elsewhere).reports.file_of(rehearsed)
+
+        assert len(elsewhere.requests) == 1
+    assert [each.path for each in peer.requests] == ["/reports/1", "/reports/2", "/reports/2"]
 
 
 def test_many_at_once_ask_once(desk, peer):

@@ -65,9 +65,11 @@ class Reports:
 
     def file_of(self, delivery: Delivery) -> bytes:
         """The report file of a delivery's event. Raises as `Delivery.report` says."""
-        name = hashlib.sha256(delivery.event_id.encode()).hexdigest()  # never one that an outsider chose
-        file = self._own.directory / f"{name}.pdf"
         url = self._url(delivery)
+        # Of all that the event is: an id may be the sender's, and another event's in another journal or account.
+        told = b"\n".join((delivery.event_id.encode(), url.encode(), delivery.body))
+        name = hashlib.sha256(told).hexdigest()
+        file = self._own.directory / f"{name}.pdf"
         try:
             with self._fetching[int(name, 16) % len(self._fetching)]:
                 kept = self._kept(file)
