@@ -859,6 +859,19 @@ def test_a_plugin_asks_the_bridge_for_the_report_and_has_no_credentials(hosts):
 
 
 @pytest.mark.parametrize(
+    "deed",
+    [
+        "import dataclasses\nreceipt = dataclasses.asdict(delivery)['event_type']",
+        "import copy\nreceipt = copy.deepcopy(delivery).event_type + str(len(copy.copy(delivery).report()))",
+        "import pickle\nreceipt = pickle.loads(pickle.dumps(delivery)).event_type",
+    ],
+)
+def test_a_delivery_can_be_copied_as_ever(hosts, deed):
+    """A plugin of the first contract may hand it to a pool of its own, and knows of no reports."""
+    assert do(hosts(reports=lambda _: b"%PDF-"), deed).receipt.startswith("report-ready")
+
+
+@pytest.mark.parametrize(
     ("error", "result", "scope"),
     [
         (NotYetError("answered 404", retry_after_s=45), Result.TEMPORARY, Scope.DELIVERY),

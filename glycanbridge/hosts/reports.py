@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from threading import Lock
 
 from glycanbridge.attempt import OUT_OF_MEMORY, kept_seconds, kept_text
@@ -57,7 +56,7 @@ class Asking:
         def asking(delivery: Delivery) -> Outcome:
             with self._lock:
                 self._delivery_id, self._answer = delivery.id, None
-            outcome = attempt(replace(delivery, report_source=self._ask))
+            outcome = attempt(delivery.with_reports(self._ask))
             with self._lock:
                 if self._waits and outcome is not OUT_OF_MEMORY:  # then there is no room for it, and the process ends
                     self._answered()
