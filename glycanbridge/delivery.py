@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from glycanbridge.errors import PermanentError
 
@@ -119,6 +120,24 @@ class Delivery:
         if self.report_source is None:
             raise PermanentError("reports are fetched for deliveries alone, while the bridge serves")
         return self.report_source(self)
+
+    def with_reports(self, source: ReportSource) -> Self:
+        """The same one, whose report file comes from there."""
+
+        def asked(delivery: Delivery) -> bytes:  # plugins copy what they get: a function can be, a lock cannot
+            return source(delivery)
+
+        return replace(self, report_source=asked)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __getstate__(self) -> list[object]:
+        """What another process gets of it: there is nobody to ask there."""
+        return [None if each.name == "report_source" else getattr(self, each.name) for each in fields(self)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 from glycanbridge.event_types import EVENT_TYPES, EventType
 from glycanbridge.settings_kinds import LocalPath, Strict
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+"""Hosts that are this machine."""
 _URL = re.compile(
     r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?"
 )
@@ -35,7 +36,7 @@ def _url(url: str) -> str:
         possible = False
     if not possible:
         raise ValueError("expected a host, and a port up to 65535, that can be")
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         raise ValueError("expected https://: credentials and health data would travel in clear")
     return url.rstrip("/")
 
@@ -116,7 +117,10 @@ class GlycanAgeSettings(Strict):
     timeout_s: float = Field(10, ge=0.1, le=300)
     """For one request, the whole answer included."""
     proxy: SecretStr | None = None
-    """`http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`, where there is no other way out."""
+    """`http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`, where there is no other way out.
+
+    This machine itself is asked without it.
+    """
     ca_file: LocalPath | None = None
     """The certificates of authorities that are trusted, PEM; by default the system's."""
     reports: ReportSettings = ReportSettings()

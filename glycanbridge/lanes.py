@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from glycanbridge.attempt import Attempts
 from glycanbridge.delivery import Claim, Delivery, Outcome, ReportSource, Result
@@ -101,9 +100,7 @@ class SharedPlugin:
         with self._lock:
             if self._attempts is None:
                 self._attempts = self._destination.attempts()
-        return self._attempts.deliver(
-            delivery if self._reports is None else replace(delivery, report_source=self._reports)
-        )
+        return self._attempts.deliver(delivery if self._reports is None else delivery.with_reports(self._reports))
 
     def leave(self) -> None:
         """A lane ends. A plugin that takes longer than `CLOSE_S` to close is left behind."""

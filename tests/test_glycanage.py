@@ -140,29 +140,33 @@ def test_a_file_is_followed_on_the_same_host_and_not_for_ever():
     assert peer.requests[0].headers["Accept"] == "application/pdf"
 
 
-def test_no_proxy_is_taken_from_the_environment_and_one_from_the_settings_is(monkeypatch):
+def test_no_proxy_is_taken_from_the_environment(monkeypatch):
     """A variable that somebody set for a package manager must not see health data."""
     with HttpPeer(Answer(200, "[]")) as peer, HttpPeer(Answer(200, "[1]")) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
         with api_at(peer.url) as api:
             assert (api.call("GET", "/webhooks"), proxy.connections) == ([], 0)
-        with api_at(peer.url, proxy=proxy.url.replace("//", "//user:word@")) as api:
-            assert api.call("GET", "/webhooks") == [1]
-
-    assert proxy.requests[0].path == f"{peer.url}/webhooks"
-    told = base64.b64encode(b"user:word").decode()
-    assert proxy.requests[0].headers["Proxy-Authorization"] == f"Basic {told}"
 
 
-def test_a_proxy_sees_no_credentials_of_glycanages():
+def test_this_machine_is_asked_without_the_proxy_of_the_settings():
+    """A rehearsal's http went to the proxy in clear, with the account's credentials."""
+    with HttpPeer(Answer(200, "[]")) as peer, HttpPeer(Answer(200, "[1]")) as proxy:
+        for host in ("127.0.0.1", "localhost"):
+            with api_at(peer.url.replace("127.0.0.1", host), proxy=proxy.url) as api:
+                assert (api.call("GET", "/webhooks"), proxy.connections) == ([], 0)
+
+
+def test_a_proxy_sees_no_credentials_but_its_own():
     """It is asked for a way through, and speaks of TLS's bytes only."""
-    with HttpPeer(Answer(407)) as proxy, api_at(BASE, proxy=proxy.url) as api:
+    with HttpPeer(Answer(407)) as proxy, api_at(BASE, proxy=proxy.url.replace("//", "//user:word@")) as api:
         with pytest.raises(GlycanAgeError, match="the proxy does not let it through"):
             api.call("GET", "/webhooks")
 
         assert (proxy.requests[0].method, proxy.requests[0].path) == ("CONNECT", "api.glycanage.example:443")
         assert proxy.requests[0].headers["Authorization"] is None
+        told = base64.b64encode(b"user:word").decode()
+        assert proxy.requests[0].headers["Proxy-Authorization"] == f"Basic {told}"
         assert len(proxy.requests) == 1
 
 
@@ -183,8 +187,9 @@ def test_an_authoritys_own_file_makes_its_certificates_trusted(tmp_path):
             Api(settings(BASE, ca_file=tmp_path / "ca.pem"))
     with pytest.raises(GlycanAgeError, match=r"glycanage\.ca_file: .*No such file"):
         Api(settings(BASE, ca_file=tmp_path / "none.pem"))
-    with pytest.raises(GlycanAgeError, match=r"glycanage\.proxy: expected"):
-        Api(settings(BASE, proxy="carrier-pigeon://x"))
+    for proxy in ("carrier-pigeon://x", "socks5://127.0.0.1:1080"):
+        with pytest.raises(GlycanAgeError, match=r"glycanage\.proxy: expected"):
+            Api(settings(BASE, proxy=proxy))
 
 
 @pytest.mark.parametrize("answer", ["head", "body", "to its end", "tls"])

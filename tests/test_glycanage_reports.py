@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
+import select
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -80,6 +83,20 @@ def test_it_is_fetched_once_for_all_destinations_and_also_after_a_restart(desk, 
     assert len(peer.requests) == 1
     assert kept.stat().st_mode & 0o777 == 0o600
     assert "report_78901" not in kept.name
+
+
+def test_an_events_id_alone_is_not_whose_report_it_is(desk, peer, tmp_path):
+    """It may be the sender's own, a number: after a rehearsal, with a new journal, it is another patient's."""
+    rehearsed = desk.delivery(reportUrl="/reports/1", patientId="patient_1")
+    again = replace(desk.delivery(reportUrl="/reports/2", patientId="patient_2"), event_id=rehearsed.event_id)
+    corrected = replace(desk.delivery(reportUrl="/reports/2", glycanAge="50"), event_id=rehearsed.event_id)
+    for each in (rehearsed, again, corrected):
+        desk.reports.file_of(each)
+    with HttpPeer(PDF) as elsewhere:
+        Desk(tmp_path, elsewhere).reports.file_of(rehearsed)
+
+        assert len(elsewhere.requests) == 1
+    assert [each.path for each in peer.requests] == ["/reports/1", "/reports/2", "/reports/2"]
 
 
 def test_many_at_once_ask_once(desk, peer):
@@ -268,7 +285,7 @@ def test_what_nobody_asks_for_is_removed_in_time(desk):
     desk.file(reportId="report_1")
     desk.clock.turn(20 * 86_400)
     desk.file(reportId="report_2")
-    half_written = desk.directory / "x.pdf.1234"
+    half_written = desk.directory / f"{'0' * 64}.pdf.12345678"
     half_written.touch()
     os.utime(half_written, (0, 0))
 
@@ -278,6 +295,48 @@ def test_what_nobody_asks_for_is_removed_in_time(desk):
     desk.clock.turn(20 * 86_400)
     desk.reports.tidy()
     assert not [*desk.directory.iterdir()]
+
+
+def test_other_peoples_files_are_left_alone_and_one_that_stays_holds_back_no_other(desk, caplog):
+    """Somebody may give a folder that has PDFs of his own in it."""
+    desk.file()
+    foreign, stays = desk.directory / "invoice.pdf", desk.directory / f"{'0' * 64}.pdf"
+    foreign.touch()
+    stays.mkdir()
+    for each in desk.directory.iterdir():
+        os.utime(each, (0, 0))
+    desk.reports.tidy()
+
+    assert {*desk.directory.iterdir()} == {foreign, stays}
+    assert "an old report" in caplog.text
+
+
+def test_what_can_only_be_read_is_still_kept(desk, peer, monkeypatch):
+    """A disk that has become read-only has the report all the same."""
+    desk.file()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+
+    assert desk.file() == sample_report()
+    assert len(peer.requests) == 1
+
+
+def test_many_that_fail_at_once_are_no_fault_of_ours(tmp_path, peer):
+    """What is remembered of failures was looked through while another lane put one down."""
+    peer.close()  # nobody is there
+    desk = Desk(tmp_path, peer)
+    desk.reports._seconds = lambda: len(select.select([], [], [], 0)[0])  # lets another lane go on just there
+
+    def ask(number: int) -> bool:
+        with pytest.raises(NotYetError, match="Connection refused"):
+            desk.file(reportId=f"report_{number}")
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(400)))
 
 
 def test_authorities_that_cannot_be_read_are_waited_for_and_named(tmp_path, peer):

@@ -859,6 +859,19 @@ def test_a_plugin_asks_the_bridge_for_the_report_and_has_no_credentials(hosts):
 
 
 @pytest.mark.parametrize(
+    "deed",
+    [
+        "import dataclasses\nreceipt = dataclasses.asdict(delivery)['event_type']",
+        "import copy\nreceipt = copy.deepcopy(delivery).event_type + str(len(copy.copy(delivery).report()))",
+        "import pickle\nreceipt = pickle.loads(pickle.dumps(delivery)).event_type",
+    ],
+)
+def test_a_delivery_can_be_copied_as_ever(hosts, deed):
+    """A plugin of the first contract may hand it to a pool of its own, and knows of no reports."""
+    assert do(hosts(reports=lambda _: b"%PDF-"), deed).receipt.startswith("report-ready")
+
+
+@pytest.mark.parametrize(
     ("error", "result", "scope"),
     [
         (NotYetError("answered 404", retry_after_s=45), Result.TEMPORARY, Scope.DELIVERY),
@@ -902,17 +915,67 @@ def test_to_fetch_a_report_takes_none_of_the_attempts_time(hosts):
     assert do(host, ASK).receipt == "5"
 
 
-def test_a_plugin_that_asks_without_end_is_ended(hosts):
-    """It must not keep its lane for ever."""
+def test_who_is_refused_a_report_asks_the_bridge_once_in_an_attempt(hosts):
+    """Each quick try of a plugin that goes without it asks again, and more questions than a few end its process."""
+    asked = []
 
-    def report_of(_: Delivery) -> bytes:
+    def report_of(handed: Delivery) -> bytes:
+        asked.append(handed.id)
         raise NotYetError("not yet")
 
-    forever = "from glycanbridge import NotYetError\nwhile True:\n try: delivery.report()\n except NotYetError: pass"
-    outcome = do(hosts(reports=report_of), forever)
+    without = "from glycanbridge import NotYetError\ntry: delivery.report()\nexcept NotYetError: pass\n"
+    outcome = do(hosts(reports=report_of, tries=6), f"{without}raise TemporaryError('the mail server is away')")
+
+    assert outcome == Outcome(result=Result.TEMPORARY, error="the mail server is away")
+    assert len(asked) == 1
+
+
+@linux
+def test_a_plugins_process_that_asks_without_end_is_ended(hosts):
+    """It must not keep its lane for ever."""
+    question = framed(b'{"report": 1}')
+    outcome = do(hosts(reports=lambda _: b"%PDF-"), f"{SEND}\nos.write(talk, {question!r} * 9)\n{FOREVER}")
 
     assert outcome.result is Result.UNKNOWN
     assert "no answer (no result)" in outcome.error
+
+
+@pytest.mark.parametrize("comes", [1, 0], ids=["a file", "none"])
+def test_a_question_that_a_plugins_own_alarm_ends_leaves_no_answer_to_the_next_delivery(hosts, comes):
+    """It would be another patient's report."""
+    asked, go_on = [], hosts.folder / "alarmed"
+
+    def report_of(handed: Delivery) -> bytes:
+        asked.append(handed.id)
+        if len(asked) == 1:
+            until(go_on.exists)
+            if not comes:
+                raise NotYetError("not yet")
+        return b"%PDF-" + bytes(len(asked))
+
+    alarm = f"""
+def late(*_): raise TimeoutError
+signal.signal(signal.SIGALRM, late)
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+try: delivery.report()
+except TimeoutError: receipt = 'without'
+signal.setitimer(signal.ITIMER_REAL, 0)
+Path({str(go_on)!r}).touch()
+"""
+    host, left, made = hosts(reports=report_of), batch(alarm, ASK), []
+    while left:  # a slow machine ends a batch early
+        made += host.deliver(left)
+        left = left[len(made) :]
+
+    assert [each.outcome.receipt for each in made] == ["without", "7"]
+    assert len(asked) == 2
+
+
+def test_a_large_report_comes_through_in_little_time(hosts):
+    """The largest that the settings allow took longer than an attempt may: it is put together piece by piece."""
+    report = b"%PDF-" + bytes(104_857_595)
+
+    assert do(hosts(reports=lambda _: report, timeout_s=15), ASK).receipt == "104857600"
 
 
 def test_a_thread_that_outlives_its_attempt_gets_no_report(hosts):

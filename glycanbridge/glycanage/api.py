@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx2
 
 from glycanbridge.errors import GlycanAgeError
 from glycanbridge.glycanage.addresses import joined, next_url
 from glycanbridge.glycanage.answers import Answer, refused, unreachable
-from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.glycanage_settings import LOOPBACK, GlycanAgeSettings
 
 LARGEST_JSON_BYTES = 10_485_760
 """Of an answer in JSON: a page of a list, or all registrations."""
@@ -41,18 +42,19 @@ class Api:
         pair = f"{settings.email}:{settings.token.get_secret_value()}"
         self._hidden = (settings.token.get_secret_value(),)
         self._authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+        here = urlsplit(self._base_url).hostname in LOOPBACK  # its http would tell a proxy elsewhere all in clear
         try:
             self._transport = httpx2.HTTPTransport(
                 verify=ssl.create_default_context(cafile=settings.ca_file),
                 trust_env=False,
-                proxy=None if settings.proxy is None else httpx2.Proxy(settings.proxy.get_secret_value()),
+                proxy=None if settings.proxy is None or here else httpx2.Proxy(settings.proxy.get_secret_value()),
                 limits=httpx2.Limits(max_keepalive_connections=0),  # one that is used again may be closed just then
             )
         except (OSError, ssl.SSLError) as error:
             raise GlycanAgeError(
                 f"glycanage.ca_file: {settings.ca_file}: {error.strerror or 'no certificates'}"
             ) from None
-        except (ValueError, httpx2.InvalidURL):
+        except (ValueError, ImportError, httpx2.InvalidURL):  # SOCKS would take one more package
             raise GlycanAgeError(
                 "glycanage.proxy: expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
             ) from None

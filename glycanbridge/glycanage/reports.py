@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,6 +37,8 @@ REMEMBERED_S = 20.0
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 30.0, 3600.0
 _LOCKS = 32
 """Two reports share one now and then, and then one waits for the other."""
+_OURS = re.compile(r"[0-9a-f]{64}\.pdf(\.[0-9a-f]{8})?")
+"""Also one that a crash left half written; a folder may hold other people's files."""
 _TRAILER_BYTES = 1024
 """Where a PDF's end must stand: within its last kilobyte (ISO 32000-1, Annex H, 3.4.4, note 18)."""
 
@@ -62,9 +65,11 @@ class Reports:
 
     def file_of(self, delivery: Delivery) -> bytes:
         """The report file of a delivery's event. Raises as `Delivery.report` says."""
-        name = hashlib.sha256(delivery.event_id.encode()).hexdigest()  # never one that an outsider chose
-        file = self._own.directory / f"{name}.pdf"
         url = self._url(delivery)
+        # Of all that the event is: an id may be the sender's, and another event's in another journal or account.
+        told = b"\n".join((delivery.event_id.encode(), url.encode(), delivery.body))
+        name = hashlib.sha256(told).hexdigest()
+        file = self._own.directory / f"{name}.pdf"
         try:
             with self._fetching[int(name, 16) % len(self._fetching)]:
                 kept = self._kept(file)
@@ -75,12 +80,12 @@ class Reports:
     def tidy(self) -> None:
         """Remove what nobody has asked for in `keep_days`."""
         oldest_s = self._clock() / 1000 - timedelta(days=self._own.keep_days).total_seconds()
-        try:
-            for file in [*self._own.directory.glob("*.pdf*")]:  # those that a crash left half written, too
-                if file.stat().st_mtime < oldest_s:
+        for file in [*self._own.directory.glob("*.pdf*")]:
+            try:
+                if _OURS.fullmatch(file.name) and file.stat().st_mtime < oldest_s:
                     file.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("old reports in %s stay: %s", self._own.directory, error.strerror)
+            except OSError as error:
+                log.warning("an old report in %s stays: %s", self._own.directory, error.strerror)
 
     def close(self) -> None:
         """Let go of connections."""
@@ -99,9 +104,10 @@ class Reports:
     def _kept(self, file: Path) -> bytes | None:
         try:
             content = file.read_bytes()
-            self._touch(file)
         except OSError:
             return None
+        with suppress(OSError):  # it can be read all the same
+            self._touch(file)
         return content if _trouble_with(content) is None else None
 
     def _fetched(self, url: str, file: Path, delivery: Delivery) -> bytes:
@@ -111,10 +117,10 @@ class Reports:
         try:
             content = with_tries(lambda: self._ask(url), tries=TRIES, sleep=self._sleep)
         except GlycanAgeError as error:
-            self._failed = {
-                name: told for name, told in self._failed.items() if self._seconds() - told[0] < REMEMBERED_S
-            }
-            self._failed[file.name] = (self._seconds(), error)
+            now_s = self._seconds()
+            with self._lock:  # other reports fail at the same time
+                recent = {name: told for name, told in self._failed.items() if now_s - told[0] < REMEMBERED_S}
+                self._failed = recent | {file.name: (now_s, error)}
             raise
         log.info("fetched a report of %d bytes", len(content), extra={"event": delivery.event_id})
         self._keep(content, file)

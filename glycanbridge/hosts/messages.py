@@ -24,7 +24,7 @@ LARGEST_ANSWER_BYTES = 65_536
 LONGEST_S = 1e9
 """Longer than any attempt takes, and what every journal can keep."""
 _SIZES = struct.Struct(">II")
-_CHUNK_BYTES = 65_536
+_CHUNK_BYTES, _LARGEST_CHUNK_BYTES = 65_536, 1_048_576
 _OUTCOME = ("result", "receipt", "error", "retry_after_s", "scope")
 _RESULTS = tuple(Result)
 
@@ -70,7 +70,7 @@ class Inbox:
     def __init__(self, source: socket.socket, *, largest_bytes: int | None = None) -> None:
         self._source = source
         self._largest_bytes = largest_bytes
-        self._data = b""
+        self._data = bytearray()
         self._at = 0
         self._missing_bytes = 0
 
@@ -93,19 +93,21 @@ class Inbox:
             raise ValueError("too deep") from error
         if not isinstance(told, dict):
             raise ValueError("not an object")  # noqa: TRY004 (it is about what was sent)
-        return told, self._data[middle:end]
+        return told, bytes(memoryview(self._data)[middle:end])
 
     def fill(self) -> None:
         """Take what has come, or wait for it. Raises `EOFError` if nothing will come any more."""
         try:
-            more = self._source.recv(max(_CHUNK_BYTES, self._missing_bytes))
+            more = self._source.recv(min(max(_CHUNK_BYTES, self._missing_bytes), _LARGEST_CHUNK_BYTES))
         except TimeoutError:
             raise
         except OSError as error:
             raise EOFError from error
         if not more:
             raise EOFError
-        self._data, self._at = self._data[self._at :] + more, 0
+        del self._data[: self._at]
+        self._at = 0
+        self._data += more  # in place: to put a large message together anew with each piece takes minutes
 
 
 def told_of_deliveries(deliveries: Sequence[Delivery]) -> Message:

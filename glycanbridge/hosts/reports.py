@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from threading import Lock
 
-from glycanbridge.attempt import kept_seconds, kept_text
+from glycanbridge.attempt import OUT_OF_MEMORY, kept_seconds, kept_text
 from glycanbridge.delivery import Delivery, Outcome, ReportSource
 from glycanbridge.errors import NotYetError, PermanentError, without_text
 from glycanbridge.hosts.messages import Inbox, Message, send
@@ -37,26 +36,32 @@ def told_of_report(delivery: Delivery, source: ReportSource) -> Message:
 
 
 class Asking:
-    """The plugin's side of it, in the host's process. A thread that outlives its attempt gets nothing any more."""
+    """The plugin's side of it, in the host's process. A thread that outlives its attempt gets nothing any more.
+
+    The bridge is asked once in an attempt, and the attempt ends no sooner than its answer has come: a plugin's own
+    alarm may raise while it is waited for, and what is left lying would be taken for the next delivery's report.
+    """
 
     def __init__(self, talk: socket.socket, inbox: Inbox) -> None:
         self._talk = talk
         self._inbox = inbox
         self._lock = Lock()
         self._delivery_id: str | None = None
-        self._file: bytes | None = None
+        self._answer: Message | None = None
+        self._waits = False
 
     def during(self, attempt: Callable[[Delivery], Outcome]) -> Callable[[Delivery], Outcome]:
         """An attempt that may ask while it runs."""
 
         def asking(delivery: Delivery) -> Outcome:
             with self._lock:
-                self._delivery_id, self._file = delivery.id, None
-            try:
-                return attempt(replace(delivery, report_source=self._ask))
-            finally:
-                with self._lock:
-                    self._delivery_id, self._file = None, None
+                self._delivery_id, self._answer = delivery.id, None
+            outcome = attempt(delivery.with_reports(self._ask))
+            with self._lock:
+                if self._waits and outcome is not OUT_OF_MEMORY:  # then there is no room for it, and the process ends
+                    self._answered()
+                self._delivery_id, self._answer = None, None
+            return outcome
 
         return asking
 
@@ -64,17 +69,24 @@ class Asking:
         with self._lock:
             if delivery.id != self._delivery_id:
                 raise PermanentError("the report was asked for when the attempt had ended")
-            if self._file is None:
-                self._file = self._answered(delivery)
-            return self._file
+            if self._answer is None:
+                if not self._waits:
+                    self._waits = True
+                    send(self._talk, {"report": delivery.id})
+                self._answer = self._answered()
+            return _file_in(self._answer)
 
-    def _answered(self, delivery: Delivery) -> bytes:
-        send(self._talk, {"report": delivery.id})
+    def _answered(self) -> Message:
         while (message := self._inbox.message()) is None:
             self._inbox.fill()
-        told, file = message
-        if told["report"] == "here":
-            return file
-        if told["report"] == "never":
-            raise PermanentError(told["why"])
-        raise NotYetError(told["why"], retry_after_s=told["retry_after_s"])
+        self._waits = False
+        return message
+
+
+def _file_in(answer: Message) -> bytes:
+    told, file = answer
+    if told["report"] == "here":
+        return file
+    if told["report"] == "never":
+        raise PermanentError(told["why"])
+    raise NotYetError(told["why"], retry_after_s=told["retry_after_s"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from glycanbridge.delivery import Delivery, ReportSource
 from glycanbridge.destinations import Destination
@@ -35,7 +34,9 @@ class DirectHost:
         """Make attempts in turn, until one fails."""
         stint, made = Stint(seconds=self._seconds), []
         for each in deliveries:
-            made.append(stint.make(self._attempts.deliver, replace(each, report_source=self._reports)))
+            made.append(
+                stint.make(self._attempts.deliver, each if self._reports is None else each.with_reports(self._reports))
+            )
             if stint.over or self.stopping.is_set():
                 break
         self.made += len(made)

@@ -35,6 +35,10 @@ class Trail:
         added = self._run("INSERT OR IGNORE INTO unsettled VALUES (?) RETURNING 1", control_id)
         return not added
 
+    def may_have_left(self, control_id: str) -> bool:
+        """Whether a message left, and nobody knows what became of it."""
+        return self._file.exists() and bool(self._run("SELECT 1 FROM unsettled WHERE control_id=?", control_id))
+
     def settle(self, control_id: str) -> None:
         """The receiver has taken or refused it."""
         with suppress(DestinationError):  # it is settled whether or not this can be written down

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from glycanbridge import DestinationError, PermanentError
-from glycanbridge_ehr.hl7 import oru_r01
+from glycanbridge_ehr.hl7 import control_id, oru_r01
 from glycanbridge_ehr.hl7_acks import judged
 from glycanbridge_ehr.hl7_trail import Trail
 from glycanbridge_ehr.mllp import MllpClient
-from glycanbridge_ehr.patients import PatientFile
+from glycanbridge_ehr.patients import Patient, PatientFile
 from glycanbridge_ehr.reports import Report
 from glycanbridge_ehr.settings_hl7 import MllpSettings
 from glycanbridge_ehr.ways import PatientUnknown, Sending
@@ -30,6 +31,7 @@ class MllpWay:
         if patient is None:
             raise PatientUnknown("the patients file has no row for this patient")
         ask_commit = self._settings.acknowledgement == "enhanced"
+        sending = self._known_without_file(report, patient, sending)
         message = oru_r01(report, patient, sending, self._settings, ask_commit=ask_commit)
         known = self._trail.stays_in_its_chart(report, patient, sending)
         left_before: list[bool] = []
@@ -48,6 +50,12 @@ class MllpWay:
             raise
         self._trail.settle(message.control_id)
         return receipt
+
+    def _known_without_file(self, report: Report, patient: Patient, sending: Sending) -> Sending:
+        """As an amendment, if the receiver may have the result without the file that now goes along."""
+        without = control_id(replace(report, pdf=None, lacks_pdf=True), patient, sending)
+        is_late = report.pdf is not None and self._trail.may_have_left(without)
+        return replace(sending, amended=True) if is_late else sending
 
     def check(self) -> str:
         """Connect without sending a message, and look into the patients file."""

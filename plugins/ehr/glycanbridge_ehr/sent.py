@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from glycanbridge import DestinationError, TemporaryError
+from glycanbridge import DestinationError, NotYetError, TemporaryError
 from glycanbridge_ehr.reports import Report
 
 _LOCKS = 256
@@ -69,7 +69,7 @@ class Sent:
     def one_at_a_time(self, destination: str, report_id: str) -> Iterator[None]:
         """Hold a report: conditional creates are no lock, so two senders of one report would make two results.
 
-        Raises `TemporaryError` if another lane holds it for too long.
+        Raises `NotYetError` if another lane holds it for too long, such as one that waits for GlycanAge's file.
         """
         number = hashlib.sha256(f"{destination}\0{report_id}".encode()).digest()[0] % _LOCKS
         self._make_directory()
@@ -78,7 +78,7 @@ class Sent:
         try:
             lock.acquire()
         except Timeout:
-            raise TemporaryError("another lane is sending this report; it is tried again", retry_after_s=5) from None
+            raise NotYetError("another lane is sending this report; it is tried again", retry_after_s=5) from None
         except OSError as error:
             raise DestinationError(f"{file}: {error.strerror}; see that the bridge can write there") from None
         try:

@@ -18,7 +18,7 @@ from glycanbridge_ehr.reports import report_of
 from glycanbridge_ehr.sent import Sent
 from pydantic import ValidationError
 
-from glycanbridge import DestinationError, PermanentError, TemporaryError
+from glycanbridge import DestinationError, NotYetError, PermanentError, TemporaryError
 
 CREATED = {"response": {"status": "201 Created", "location": "DiagnosticReport/1"}}
 TAKEN = answers(200, {"resourceType": "Bundle", "type": "transaction-response", "entry": [CREATED] * 3})
@@ -128,11 +128,11 @@ def test_what_was_sent_is_remembered_over_a_restart_and_holds_no_result(sent, tm
 
 
 def test_a_report_is_held_by_one_and_the_others_come_back(sent, tmp_path):
-    """In other threads and processes as well; another report is not held up."""
+    """In other threads and processes as well; another report is not held up, and the EHR is not at fault."""
     another = Sent(tmp_path / "state", lock_timeout_s=0.1)
     with sent.one_at_a_time("ehr", "report_1"):
         with (
-            pytest.raises(TemporaryError, match="another lane is sending this report") as raised,
+            pytest.raises(NotYetError, match="another lane is sending this report") as raised,
             another.one_at_a_time("ehr", "report_1"),
         ):
             pytest.fail("both hold it")

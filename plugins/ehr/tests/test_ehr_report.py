@@ -335,6 +335,26 @@ def test_a_repeat_by_mllp_has_the_same_bytes_and_another_file_another_name(tmp_p
     without, first, second = receiver.messages
     assert first == second
     assert control_id_of(without) != control_id_of(first)
+    assert [each[25] for each in segments(without) + segments(first) if each[0] == "OBR"] == ["F", "C"]
+
+
+def test_a_message_whose_answer_was_lost_stays_what_it_was(tmp_path):
+    """With its file from the first: nothing is amended by it, and a repeat has the same bytes."""
+    silent = iter([True, False])
+
+    def behave(wire):
+        while (message := wire.message()) is not None:
+            if next(silent):
+                return
+            wire.send(ack(message))
+
+    with peer(behave) as receiver, sender(receiver.port, tmp_path, report="attach") as plugin:
+        with pytest.raises(TemporaryError):
+            deliver(plugin, report=PDF)
+        deliver(plugin, attempt=2, report=PDF)
+    first, second = receiver.messages
+    assert first == second
+    assert [each[25] for each in segments(first) if each[0] == "OBR"] == ["F"]
 
 
 def test_each_content_has_a_control_id_of_its_own():
