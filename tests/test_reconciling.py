@@ -138,6 +138,8 @@ def test_a_time_is_compared_as_exactly_as_it_is_written(journal, text, same):
         ("2023-08-27T09:56:40+0200", 1693123000000),
         ("1693123000000.0", 1693123000000),
         ("1693123000", None),  # seconds
+        ("20260403120000", None),  # no day in the year 2612
+        ("202604031200", None),  # nor one in 1976
         ("2023-13-27", None),
         ("2023-08-27T25:00", None),
         ("27/08/2023", None),
@@ -258,6 +260,15 @@ def test_what_is_no_event_is_not_made(journal):
     ((what, why),) = found(journal, without(NEW, patientId="pat\0ient"))
 
     assert (what, why.startswith("data.patientId"), "pat" in why.removeprefix("data.pat")) == ("incomplete", True, True)
+
+
+@pytest.mark.parametrize("name", ["glycanAge", "chronologicalAge"])
+@pytest.mark.parametrize("text", ["45,2", "05. Feb", "N/A", "-", "2026-05-02", "4.52E+01", "452", "-3", "٤٥"])
+def test_what_is_no_age_is_made_no_result(journal, name, text):
+    """A comma that was left, a date that a spreadsheet has made of 5.2: nobody's age."""
+    assert found(journal, without(NEW, **{name: text})) == [
+        ("incomplete", f"data.{name}: expected years from 0 to 130, such as 45.2")
+    ]
 
 
 def test_rows_without_a_result_yet_and_of_other_times_are_passed_over(journal):
@@ -408,6 +419,7 @@ def test_columns_may_be_told(tmp_path):
         (b"Report ID,Kit Code\na,b\n\xe9patient_123,d\n", ":3: not UTF-8"),
         ("Report ID,Kit Code\na,b\n".encode("utf-16") + b"\x00\xd8\n\x00", "not UTF-16"),
         ("Report ID,Kit Code\n1.23E+11,b\n", ":2: a spreadsheet has shortened reportId"),
+        ("Report ID,Kit Code\na,1.23e+11\n", ":2: a spreadsheet has shortened kitCode"),
         (b"PK\x03\x04...", ": this is a spreadsheet's workbook: save it as CSV UTF-8"),
         (b"\xd0\xcf\x11\xe0...", ": this is a spreadsheet's workbook: save it as CSV UTF-8"),
         ("<html>", ":1: no column is called 'reportId'"),
@@ -474,8 +486,9 @@ def page(*items: object, following: object = None) -> Answer:
 
 
 def test_a_list_is_read_page_by_page(peer):
-    """By a path or a whole URL of the same host; numbers become text, `null` nothing."""
+    """By a path or a whole URL of the same host; numbers become text, `null` and blanks nothing."""
     first = {"reportId": 7, "glycanAge": 45.2, "createdOn": 1693123000000, "patientId": None, "more": [1]}
+    first |= {"testId": "  ", "kitCode": ""}
     peer.answer(page(first, following="/reports?page=2"), page(following=f"{peer.url}/reports?page=3"), page(ROW))
 
     assert listed_at(peer) == [{"reportId": "7", "glycanAge": "45.2", "createdOn": "1693123000000"}, ROW]

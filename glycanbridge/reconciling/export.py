@@ -25,7 +25,7 @@ _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf
 _FORMULA_TEXT = re.compile(r'="(.*)"', re.DOTALL)
 _ESCAPED = re.compile(r"'(?=[\s\"'`]*[=+\-@＝＋－＠])")  # noqa: RUF001 (they begin formulas, too)
 """An apostrophe that keeps a cell from being a formula."""
-_SHORTENED = re.compile(r"[0-9][.,]?[0-9]*E\+[0-9]+")
+_SHORTENED = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+")
 """What a spreadsheet makes of a long number."""
 _DECIMAL_COMMA = re.compile(r"[0-9]{1,3},[0-9]{1,2}")
 _SAVE_AGAIN = "save it as CSV UTF-8 and try again"

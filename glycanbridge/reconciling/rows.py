@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_MS = re.compile(r"([0-9]{12,14})(\.0*)?", re.ASCII)
-"""From 1973 on: seconds, which have ten digits, must not be read as a day in January 1970."""
+_EPOCH_MS = re.compile(r"([0-9]{13})(\.0*)?", re.ASCII)
+"""From 2001 to 2286: neither seconds, with ten digits, nor 20260403120000 or 202604031200, which are days as well."""
 _ISO = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)"
     r"(?:[T ](?P<minute>\d\d:\d\d)(?P<second>:\d\d)?(?:[.,](?P<part>\d{1,9}))?\s?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)?)?",
