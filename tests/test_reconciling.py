@@ -226,6 +226,36 @@ def test_a_test_that_is_of_another_kit_contradicts(journal):
     assert (what, "another kitCode" in why) == ("contradicts", True)
 
 
+@pytest.mark.parametrize(
+    ("held", "listed"),
+    [
+        ("report_7", "REPORT_7"),
+        ("report_7", "report _7"),
+        ("report_7", "report_7\u200b"),
+        ("report_7", "report_\uff17"),
+        ("007", "7"),
+        ("7", "7.0"),
+    ],
+)
+def test_what_is_held_in_another_spelling_is_not_made_again(journal, held, listed):
+    """A patient would have two results; and of two spellings in a list nobody knows the right one."""
+    told = "the journal has another spelling of its reportId: could it be the same?"
+    spelt = [without(ROW, reportId=each) for each in (held, listed)]
+    assert [what for what, _ in found(journal, *spelt)] == ["contradicts", "contradicts"]
+    record(journal, sample(data={"reportId": held}))
+
+    assert found(journal, spelt[1]) == [("contradicts", told)]
+
+
+def test_a_kit_in_another_spelling_is_still_the_same_kit(journal):
+    """Else nobody would see that it is another patient's."""
+    record(journal, sample("kit-received"))
+    other = without(NEW, kitCode="kit001234", testId="test_9", patientId="patient_9")
+
+    assert [what for what, _ in found(journal, other)] == ["contradicts"]
+    assert [what for what, _ in found(journal, without(NEW, testId="TEST_56789", kitCode="K9"))] == ["contradicts"]
+
+
 def test_rows_that_contradict_each_other_are_not_made(journal):
     """Neither the first nor the second: nobody knows which is right. What is merely said twice is made once."""
     two = [NEW, without(NEW, glycanAge="60")]

@@ -11,7 +11,7 @@ from glycanbridge.errors import ParseError
 from glycanbridge.journal import Questions
 from glycanbridge.reconciling.held import IDENTITY, Facts, Held, Pause, told
 from glycanbridge.reconciling.making import Made, make
-from glycanbridge.reconciling.rows import Kind, Row, read_instant, same_text
+from glycanbridge.reconciling.rows import Kind, Row, read_instant, same_text, spelt_alike
 
 What = Literal["missing", "different", "contradicts", "incomplete"]
 _PATIENT = ("patientId", "testId", "kitCode")
@@ -118,7 +118,7 @@ def _judged(
     for row in rows:
         known = facts.about(row)
         whole = Row(row.place, {name: texts[0] for name, texts in known.items() if len(texts) == 1} | dict(row.values))
-        key = tuple(whole.values.get(name, "").strip() for name in kind.key)
+        key = tuple(spelt_alike(whole.values.get(name, "")) for name in kind.key)
         same = by_key.setdefault(key, []) if "" not in key else []
         judged[id(row)] = "repeated" if same and _agree(row, same[0], kind) else _finding(row, whole, known, held)
         if judged[id(row)] != "repeated":
@@ -137,6 +137,8 @@ def _finding(row: Row, whole: Row, known: Mapping[str, tuple[str, ...]], held: H
     if differ is not None:  # what makes it the same was not all in the row
         return Finding(row=row, what="different", why=_different(differ)) if differ else "held"
     contradicted = _contradicted(row, known)
+    if not contradicted and held.is_spelt_otherwise(whole):
+        contradicted = f"the journal has another spelling of its {held.kind.key[0]}: could it be the same?"
     if contradicted:
         return Finding(row=row, what="contradicts", why=contradicted)
     kind, values = held.kind, whole.values

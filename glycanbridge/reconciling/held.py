@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from glycanbridge.journal import Filter, Questions
-from glycanbridge.reconciling.rows import KINDS, Kind, Row, read_instant, same_text
+from glycanbridge.reconciling.rows import KINDS, Kind, Row, read_instant, same_text, spelt_alike
 
 IDENTITY = ("kitCode", "testId", "patientId", "practiceId", "assignmentId")
 """What is the same in all events of one test."""
@@ -45,6 +45,7 @@ class Held:
         self._names = tuple(name for name in kind.fields if name not in (kind.at, kind.key[0], *kind.moving))
         self._packed = struct.Struct(f"{len(self._names) + 1}q")
         self._versions: dict[str, list[bytes]] = defaultdict(list)
+        self._spelt_alike: dict[str, str] = {}
 
     def add(self, data: Mapping[str, Any]) -> None:
         """Add what an event tells."""
@@ -52,7 +53,9 @@ class Held:
         version = self._packed.pack(
             at if type(at) is int and abs(at) < 2**63 else 0, *(_number(name, data.get(name)) for name in self._names)
         )
-        versions = self._versions[_text(data.get(self.kind.key[0])).strip()]
+        key = _text(data.get(self.kind.key[0])).strip()
+        self._spelt_alike.setdefault(spelt_alike(key), key)
+        versions = self._versions[key]
         if version not in versions:
             versions.append(version)
 
@@ -73,6 +76,11 @@ class Held:
             if not set(differ) & set(self.kind.key):
                 found.append((*differ, *((self.kind.at,) if at is not None and not at.may_be(held_at) else ())))
         return min(found, key=len, default=None)
+
+    def is_spelt_otherwise(self, row: Row) -> bool:
+        """Whether a row's key is not held, and one is that may be the same."""
+        key = row.values.get(self.kind.key[0], "").strip()
+        return key not in self._versions and spelt_alike(key) in self._spelt_alike
 
 
 class Facts:
@@ -105,15 +113,15 @@ class Facts:
 
     def about(self, row: Row) -> dict[str, tuple[str, ...]]:
         """Every value of each field of `IDENTITY` that is known of the row's kit and test."""
-        of_test = self._tests.get(row.values.get("testId", "").strip(), {})
+        of_test = self._tests.get(spelt_alike(row.values.get("testId", "")), {})
         kit = row.values.get("kitCode", "").strip() or next(iter(of_test.get("kitCode", ())), "")
-        of_kit = self._kits.get(kit, {})
+        of_kit = self._kits.get(spelt_alike(kit), {})
         return {name: tuple((of_kit.get(name, {}) | of_test.get(name, {})).values()) for name in IDENTITY}
 
     def _add(self, data: Mapping[str, Any]) -> None:
         told = {name: text for name in IDENTITY if (text := _text(data.get(name))).strip()}
         for things, name in ((self._kits, "kitCode"), (self._tests, "testId")):
-            thing = things.get(told.get(name, "").strip())
+            thing = things.get(spelt_alike(told.get(name, "")))
             if thing is not None:
                 for field, text in told.items():
                     thing[field].setdefault(text.strip(), text)
@@ -123,7 +131,7 @@ class Facts:
         before = len(self._kits)
         for row in self._rows:
             if not row.values.get("kitCode"):
-                of_test = self._tests.get(row.values.get("testId", "").strip(), {})
+                of_test = self._tests.get(spelt_alike(row.values.get("testId", "")), {})
                 for kit in of_test.get("kitCode", ()):
                     _wanted(self._kits, kit)
         return len(self._kits) > before
@@ -131,7 +139,7 @@ class Facts:
 
 def _wanted(things: dict[str, dict[str, dict[str, str]]], name: str | None) -> None:
     if name is not None and name.strip():
-        things.setdefault(name.strip(), defaultdict(dict))
+        things.setdefault(spelt_alike(name), defaultdict(dict))
 
 
 def _text(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ _ISO = re.compile(
 )
 _WIDEST_ZONE_MS = 14 * 3_600_000
 """Kiribati's, the farthest from UTC."""
+_NUMBER = re.compile(r"0*([0-9]+?)(\.0*)?", re.ASCII)
 _PLAIN_NUMBER = re.compile(r"[0-9]+\.[0-9]*")
 
 
@@ -120,3 +122,15 @@ def same_text(name: str, text: str) -> str:
     """What is equal for two texts of a field that say the same: blanks around it, and zeros behind an age, do not."""
     text = text.strip()
     return text.rstrip("0").rstrip(".") if name in AGES and _PLAIN_NUMBER.fullmatch(text) else text
+
+
+def spelt_alike(text: str) -> str:
+    """What is equal for two ids that a spreadsheet, or a person, may have made of one.
+
+    The case, blanks and signs that are not seen, wide letters, zeros before a number and `.0` behind it: two ids that
+    differ in nothing else may be one, and may be two.
+    """
+    text = "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    text = text if text.isascii() else "".join(each for each in text if unicodedata.category(each) != "Cf")
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text
