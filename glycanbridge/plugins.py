@@ -245,10 +245,9 @@ def _check_contract(made_by: type, place: str) -> None:
     except (InvalidSpecifier, TypeError, AttributeError):
         raise PluginError(f"{place}.contract is no range of versions, such as {UNSAID!r}") from None
     if not fits:
-        made_for = getattr(made_by, "contract", UNSAID)
         raise PluginError(
-            f"{place} is made for the contract {made_for}, and this GlycanBridge has {CONTRACT}: "
-            "install a version of one of them that fits the other"
+            f"{place} is made for the contract {getattr(made_by, 'contract', UNSAID)}, and this GlycanBridge has"
+            f" {CONTRACT}: install a version of one of them that fits the other"
         )
 
 

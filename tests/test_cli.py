@@ -63,9 +63,13 @@ LOOKING = PAUSING | {"filelock"}
         *[(f"{group} list", LOOKING) for group in ("events", "deliveries")],
         *[(f"{group} show 1", LOOKING) for group in ("events", "deliveries")],
         ("db check", PAUSING),
+        ("verify bridge.yaml --signature x", SERVING | {"apsw", "filelock", "httpx2", "pluggy"}),
         ("destinations pause all --reason it-is-away", PAUSING),
         ("dead-letters list", SERVING | {"apsw", "glycanbridge_recorder", "pluggy"}),
-        *[(command, SERVING) for command in ("check", "destinations", "events replay --all", "webhooks list")],
+        *[
+            (command, SERVING)
+            for command in ("check", "destinations", "events replay --all", "webhooks list", "doctor")
+        ],
         *[(command, SERVING - {"asyncio"}) for command in ("plugins list", "schema")],  # every plugin: one may bring it
     ],
 )

@@ -20,7 +20,7 @@ from glycanbridge.journals.opening import open_journal
 from glycanbridge.testing import SECRET, Answer, HttpPeer
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reconcile.md").read_text(encoding="utf-8")
-ACCOUNT = {"email": "a@clinic.example", "token": "t", "timeout_s": 5}
+ACCOUNT = {"email": "a@clinic.example", "token": "t", "timeout_s": 30}
 LIST = {"path": "/reports", "items": "data.items", "next": "links.next"}
 
 

@@ -74,7 +74,9 @@ def test_every_far_side_is_asked_and_none_that_hangs_is_waited_for(folder):
         plugin_files=[f"{name}.py" for name in plugins], destinations={name: {"plugin": name} for name in plugins}
     )
     began = time.monotonic()
-    found = {each.about: each for each in folder.look(online=True, patience_s=0.5) if each.id == "destinations.check"}
+    found = {
+        each.about: each for each in folder.look(online=True, patience_s=0.5) if each.id.startswith("destinations.")
+    }
 
     assert time.monotonic() - began < 15
     assert {name: (each.level.value, each.found) for name, each in found.items() if name != "mistaken"} == {
@@ -83,6 +85,19 @@ def test_every_far_side_is_asked_and_none_that_hangs_is_waited_for(folder):
         "hanger": ("problem", "check() does not come back within 0.5 s"),
     }
     assert found["mistaken"].found.startswith("KeyError at mistaken.py")
+
+
+def test_a_far_side_that_hangs_does_not_keep_the_command_from_ending(serving):
+    """Not even where its plugin waits in a pool of threads, which Python would wait for in turn."""
+    waits = "with __import__('concurrent.futures').futures.ThreadPoolExecutor(1) as pool:\n"
+    waits += " " * 12 + "pool.submit(threading.Event().wait).result()"
+    (serving.folder / "hanger.py").write_text(PLUGIN.format(name="Hanger", does=waits))
+    serving.configure({"h": {"plugin": "hanger", "timeout_s": 0.3}}, plugin_files=["hanger.py"])
+    done = serving.run("doctor", "--online")
+
+    assert done.returncode == 1
+    assert "destinations.hangs: h: check() does not come back within 0.3 s" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("problems: ")
 
 
 def test_without_the_block_glycanage_is_not_asked(folder):
@@ -253,6 +268,15 @@ def test_a_port_that_speaks_no_tls(asked):
         found = asked(api=api, public_url=f"{api.url.replace('http:', 'https:')}{HOOK}")["public-url.answer"]
 
     assert "no TLS can be agreed on" in found.found
+
+
+def test_a_public_address_without_tls(asked):
+    """Patients' results would travel in clear; on this machine alone it is a rehearsal."""
+    with HttpPeer(Answer(200, "[]")) as api:
+        assert "public-url.scheme" not in asked(api=api, public_url=f"{api.url}{HOOK}")
+        found = asked(api=api, public_url=f"http://192.0.2.1{HOOK}", timeout_s=0.2)
+
+    assert found["public-url.scheme"].level is Level.PROBLEM
 
 
 def test_the_public_path_is_the_receivers(public):

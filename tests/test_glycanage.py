@@ -17,11 +17,12 @@ from glycanage_peers import AUTHORIZATION, EMAIL, TOKEN
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from glycanbridge.errors import GlycanAgeError
 from glycanbridge.glycanage.addresses import joined, next_url, report_url
 from glycanbridge.glycanage.api import Api
-from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.glycanage_settings import GlycanAgeSettings, ReportSettings
 from glycanbridge.testing import Answer, Fault, HttpPeer
 
 BASE = "https://api.glycanage.example/v1"
@@ -304,6 +305,29 @@ def test_the_table_of_settings_is_what_there_is():
     assert {name for name, default in told.items() if default == "required"} == {
         name for name, field in GlycanAgeSettings.model_fields.items() if field.is_required()
     }
+
+
+def test_the_table_of_report_settings_is_what_there_is():
+    """With its defaults as they are."""
+    page = (Path(__file__).parent.parent / "docs" / "glycanage.md").read_text(encoding="utf-8")
+    part = page.split("## Report files")[1].split("## ")[0]
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| `?([^|`]*?)`? \|", part, re.MULTILINE))
+
+    defaults = {name: field.get_default() for name, field in ReportSettings.model_fields.items()}
+    assert {name: text.replace(",", "") for name, text in rows.items()} == {
+        name: str(default) for name, default in defaults.items()
+    }
+
+
+def test_what_the_page_writes_into_bridge_yaml_is_taken():
+    """Each block by itself."""
+    page = (Path(__file__).parent.parent / "docs" / "glycanage.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+    told = [GlycanAgeSettings.model_validate(YAML(typ="safe").load(each)["glycanage"]) for each in blocks]
+    assert len(told) == 3
+    assert told[1].reports == ReportSettings()
+    assert told[2].reconcile_every_h == 6
 
 
 def test_a_slash_at_the_end_of_the_base_does_not_matter():

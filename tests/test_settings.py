@@ -14,7 +14,7 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import SettingsError
 from glycanbridge.event_types import BRIDGE_EVENT_TYPES, EVENT_TYPES
 from glycanbridge.problems import validate
-from glycanbridge.settings import LocalPath, Timeout, json_schema, load, warnings
+from glycanbridge.settings import LocalPath, Timeout, json_schema, load, secrets_in, warnings
 
 LISTEN = "expected host:port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address"
 MINIMAL = "receiver: {secrets: [0123456789abcdef0123456789abcdef]}\n"
@@ -30,6 +30,17 @@ def write(tmp_path):
         return BridgeYaml(file, environ=environ)
 
     return write_it
+
+
+def test_the_files_that_references_name_are_told(write, tmp_path):
+    """There or not, each with the first place: whoever looks after their modes must know them all."""
+    (tmp_path / "a").write_text("x")
+    source = write("receiver: {secrets: ['${file:a}', '${file:gone:-y}', '${file:a}', '${env:HOME}']}", HOME="h")
+
+    secrets = ("receiver", "secrets")
+    assert source.named_files == {tmp_path / "a": (*secrets, 0), tmp_path / "gone": (*secrets, 1)}
+    assert secrets_in(source) == {1: "x", 2: "y", 3: "x", 4: "h"}
+    assert secrets_in(write("receiver: [1]")) == secrets_in(write("")) == {}
 
 
 @pytest.fixture

@@ -750,6 +750,12 @@ def test_a_plugin_that_asks_for_the_report_does_without_or_lets_the_error_pass(t
     assert set(failed(suite, tmp_path, capfd, leave_out=rest)) == wrong
 
 
+class OfNoTime(Poster):
+    """Says something that is no range of versions."""
+
+    contract = "new"
+
+
 class OfAnotherTime(Poster):
     """Made for a contract that is not this one."""
 
@@ -761,6 +767,13 @@ def test_a_plugin_that_is_made_for_another_contract_is_told_so(tmp_path, capfd):
     told = failed(contract_suite(OfAnotherTime, settings, peer=HttpPeer), tmp_path, capfd)
 
     assert "is made for the contract >=2, and this GlycanBridge has 1.1" in told["the_bridge_can_use_it"]
+
+
+def test_a_plugin_whose_contract_is_no_range_is_told_so(tmp_path, capfd):
+    """By its own test, and not while the suite is made."""
+    told = failed(contract_suite(OfNoTime, settings, peer=HttpPeer), tmp_path, capfd)
+
+    assert "contract is no range of versions" in told["the_bridge_can_use_it"]
 
 
 def test_a_plugin_that_the_bridge_cannot_use_fails_everywhere(tmp_path, capfd):

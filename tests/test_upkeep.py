@@ -32,6 +32,15 @@ def test_a_whole_journal_is_said_to_be_whole_while_it_is_served(url):
         assert file.counted() == "50 events, 50 pending deliveries"
 
 
+def test_a_glance_at_the_pages_is_bounded_in_time(url):
+    """A journal of years takes minutes to read; whoever only looks in waits for none."""
+    with closing(open_file(url)) as file:
+        assert (file.version(), file.is_served()) == (3, True)
+        assert file.quick_check(60) == []
+        assert file.quick_check(-1) is None
+        assert file.check() == []  # and afterwards it has all the time that it needs
+
+
 def test_a_byte_that_was_flipped_in_any_body_is_found(url, tmp_path, monkeypatch):
     """SQLite's own check sees nothing of it: each body is held against its digest."""
     connection = apsw.Connection(str(tmp_path / "journal.db"))

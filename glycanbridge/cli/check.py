@@ -47,6 +47,8 @@ def _show(settings: Settings, destinations: Destinations) -> None:
     click.echo(f"receiver      http://{settings.receiver.listen}{settings.receiver.path}")
     click.echo(f"journal       {settings.journal}{_state_of_journal(settings)}")
     click.echo(f"dead letters  {settings.dead_letters}")
+    if settings.glycanage is not None:
+        click.echo(f"glycanage     {settings.glycanage.base_url} as {settings.glycanage.email}")
     for event_type in EVENT_TYPES:
         takers = [_taker(each) for each in destinations.values() if each.takes(event_type)]
         click.echo(f"{event_type} -> {', '.join(takers) or 'nobody: it is kept in the journal alone'}")

@@ -7,6 +7,8 @@ scrolling, however many lines were told before.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -43,8 +45,12 @@ def command(config: Path, *, online: bool, as_json: bool) -> None:
             _show(each)
     if not as_json:
         click.echo(_summary(found))
-    worst = 1 if any(each.level is Level.PROBLEM for each in found) else 0
-    click.get_current_context().exit(WRONG_CONFIGURATION if facts.configured.problems else worst)
+    code = 1 if any(each.level is Level.PROBLEM for each in found) else 0
+    code = WRONG_CONFIGURATION if facts.configured.problems else code
+    if any(each.id == "destinations.hangs" for each in found):
+        sys.stdout.flush()
+        os._exit(code)  # Python would wait for threads that such a plugin has started
+    click.get_current_context().exit(code)
 
 
 def _show(finding: Finding) -> None:
@@ -55,8 +61,7 @@ def _show(finding: Finding) -> None:
 
 def _summary(found: Sequence[Finding]) -> str:
     counted = Counter(each.level for each in found)
-    told = [f"{counted[level]} {word}" for level, word in ((Level.PROBLEM, "problems"), (Level.WARNING, "warnings"))]
-    return ", ".join([*told, f"{counted[Level.OK]} ok"])
+    return f"problems: {counted[Level.PROBLEM]}, warnings: {counted[Level.WARNING]}, ok: {counted[Level.OK]}"
 
 
 def _plain(line: str) -> str:

@@ -21,7 +21,7 @@ from glycanbridge.errors import SignatureError
 from glycanbridge.signature import fingerprint, verify
 
 MOST_HASHED_BYTES = 268_435_456
-"""So much is hashed for a diagnosis, about a second: of a large body not every combination is tried."""
+"""When so much has been hashed, in about a second, no two mistakes together are tried any more: the body is large."""
 _PUBLISHED = "a sample secret of GlycanAge's page"
 
 
@@ -118,14 +118,14 @@ def _fitting(
 ) -> tuple[str, Reading, tuple[Remark, ...]] | None:
     hashed_bytes = 0
     for (name, key, about), form in _combined(keys, bodies):
+        if hashed_bytes > MOST_HASHED_BYTES and key.remark and form.remark:
+            return None
         for digest in {each.digest for each in read}:
             hashed_bytes += len(form.value) + 128
             digits = hmac.digest(key.value, form.value, digest).hex()
             for each in read:
                 if each.digest == digest and hmac.compare_digest(digits[: len(each.digits)], each.digits):
                     return name, each, (*about, *(remark for remark in (key.remark, form.remark) if remark))
-        if hashed_bytes > MOST_HASHED_BYTES:
-            return None
     return None
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 from glycanbridge.diagnosis.forms import Form, Remark, without_repeats
 
 LARGEST_BYTES = 8_388_608
-"""A larger body is not unpacked, nor is anything to more."""
+"""A larger body is only tried as it is; nothing is unpacked to more."""
 LARGEST_JSON_BYTES = 1_048_576
 """A larger body is not written anew: some forty forms of it would be held at once."""
 _BOM = b"\xef\xbb\xbf"
@@ -28,7 +28,7 @@ _UNCHANGED = "let the proxy, or the program that wrote FILE, pass the body on by
 def body_forms(body: bytes) -> list[Form]:
     """The body as it is here, and every form of it that may have been signed instead."""
     forms = [Form(body)]
-    for make in (_line_breaks, _packed, _json, _read_wrongly):
+    for make in (_line_breaks, _packed, _json, _read_wrongly) if len(body) <= LARGEST_BYTES else ():
         forms += [Form(value, remark) for value, remark in make(body)]
     return without_repeats(forms)
 
@@ -57,8 +57,6 @@ def _line_breaks(body: bytes) -> Iterator[tuple[bytes, Remark]]:
 
 
 def _packed(body: bytes) -> Iterator[tuple[bytes, Remark]]:
-    if len(body) > LARGEST_BYTES:
-        return
     told = "the body is compressed here, and was signed as it was before"
     unpacked = _unpacked(body)
     if unpacked is not None:

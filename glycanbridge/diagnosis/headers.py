@@ -91,7 +91,7 @@ def _digits(value: str) -> tuple[str | None, bool]:
         return value.lower(), False
     if re.fullmatch(r"[0-9A-Za-z+/_-]+={0,2}", value, re.ASCII) is None:
         return None, False
-    text = value.rstrip("=").translate(str.maketrans("-_", "+/"))
+    text = value.translate(str.maketrans("-_", "+/"))
     try:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4))
     except binascii.Error:

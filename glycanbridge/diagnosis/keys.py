@@ -65,7 +65,7 @@ def _decoded(secret: str) -> Iterator[tuple[bytes, Remark]]:
         if re.fullmatch(r"([0-9a-fA-F]{2})+", text, re.ASCII):
             yield bytes.fromhex(text), hexed
         if re.fullmatch(r"[0-9A-Za-z+/_-]+={0,2}", text, re.ASCII):
-            padded = text.rstrip("=").translate(str.maketrans("-_", "+/"))
+            padded = text.translate(str.maketrans("-_", "+/"))
             try:
                 yield base64.b64decode(padded + "=" * (-len(padded) % 4)), coded
             except binascii.Error:  # a length that base64 does not have

@@ -59,8 +59,8 @@ def way_out(api: GlycanAgeSettings) -> str | None:
     return None if api.proxy is None else api.proxy.get_secret_value()
 
 
-def within(seconds: float, calls: Mapping[str, Callable[[], T]]) -> dict[str, T | BaseException]:
-    """What each call returns or raises, all of them made at once; `Hung` for one that does not come back."""
+def within(limits_s: Mapping[str, float], calls: Mapping[str, Callable[[], T]]) -> dict[str, T | BaseException]:
+    """What each call returns or raises, all of them made at once; `Hung` for one that takes longer than its limit."""
     told: dict[str, T | BaseException] = {}
 
     def make(name: str, call: Callable[[], T]) -> None:
@@ -69,14 +69,14 @@ def within(seconds: float, calls: Mapping[str, Callable[[], T]]) -> dict[str, T 
         except BaseException as error:
             told[name] = error
 
-    threads = [threading.Thread(target=make, args=each, daemon=True) for each in calls.items()]
-    until_s = monotonic() + seconds
-    for each in threads:
+    threads = {name: threading.Thread(target=make, args=(name, call), daemon=True) for name, call in calls.items()}
+    began_s = monotonic()
+    for each in threads.values():
         each.start()
-    for each in threads:
-        each.join(max(0.0, until_s - monotonic()))
-    late = Hung(f"no answer within {seconds:g} s")
-    return {name: told.get(name, late) for name in calls}
+    for name, each in threads.items():
+        each.join(max(0.0, began_s + limits_s[name] - monotonic()))
+        told.setdefault(name, Hung(f"no answer within {limits_s[name]:g} s"))
+    return dict(told)
 
 
 def _connection(url: str, timeout_s: float, ca_file: Path | None, proxy: str | None) -> HTTPConnection:

@@ -41,7 +41,11 @@ def configuration(facts: Facts) -> Iterator[Finding]:
         if not line.startswith("receiver.secrets"):  # the secrets' own findings tell those
             yield warning("configuration.unwise", str(facts.source.file), line, "correct it in bridge.yaml")
     if not found.problems:
-        yield ok("configuration", str(facts.source.file), f"{len(found.destinations)} destinations")
+        yield ok(
+            "configuration",
+            str(facts.source.file),
+            f"it can be used; destinations: {', '.join(found.destinations) or 'none'}",
+        )
 
 
 CHECKS = (

@@ -47,7 +47,7 @@ def clock_of_glycanage(facts: Facts) -> Iterator[Finding]:
     if api is None:
         return
     asked = partial(look, api.base_url, timeout_s=api.timeout_s, ca_file=api.ca_file, proxy=way_out(api))
-    seen = within(2 * api.timeout_s, {"date": asked})["date"]
+    seen = within({"date": 2 * api.timeout_s}, {"date": asked})["date"]
     try:
         theirs = parsedate_to_datetime(seen.headers["date"]).timestamp() if isinstance(seen, Seen) else None
     except (KeyError, ValueError):

@@ -15,12 +15,13 @@ from glycanbridge.errors import told_to_people
 def far_sides(facts: Facts) -> Iterator[Finding]:
     """What each plugin finds, all of them asked at once."""
     running = [each for each in facts.configured.destinations.values() if each.runs]
-    told = within(facts.machine.patience_s, {each.name: partial(_check, each) for each in running})
+    limits_s = {each.name: min(facts.machine.patience_s, each.settings.timeout_s) for each in running}
+    told = within(limits_s, {each.name: partial(_check, each) for each in running})
     for name, found in told.items():
         if isinstance(found, Hung):
-            why = f"check() does not come back within {facts.machine.patience_s:g} s"
+            why = f"check() does not come back within {limits_s[name]:g} s"
             do = "its far side hangs, or a firewall drops what is sent to it: look at its address in bridge.yaml"
-            yield problem("destinations.check", name, why, do)
+            yield problem("destinations.hangs", name, why, do)
         elif isinstance(found, BaseException):
             do = f"mend it, `glycanbridge check --online` tries again; then `glycanbridge destinations resume {name}`"
             yield problem("destinations.check", name, told_to_people(found), do)

@@ -23,11 +23,15 @@ _PASSES = "let the proxy pass this path on to the bridge as it is, for POST, wit
 
 
 def public_path(facts: Facts) -> Iterator[Finding]:
-    """Whether the public address and the receiver have one path."""
+    """Whether the public address is one by https, with the receiver's path."""
     api, receiver = facts.glycanage, facts.receiver
     if api is None or api.public_url is None or receiver is None:
         return
-    if urlsplit(api.public_url).path.rstrip("/") != receiver.path:
+    parts = urlsplit(api.public_url)
+    if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "::1", "localhost"}:
+        do = "put a proxy with a certificate before the bridge, and register its https:// address"
+        yield problem("public-url.scheme", api.public_url, "patients' results would travel in clear", do)
+    if parts.path.rstrip("/") != receiver.path:
         told = f"its path is not the receiver's, {receiver.path}"
         do = "let the proxy translate it, or make both the same: `glycanage.public_url`, `receiver.path`"
         yield warning("public-url.path", api.public_url, told, do)
@@ -42,7 +46,7 @@ def public_url(facts: Facts) -> Iterator[Finding]:
         return
     url, timeout_s = api.public_url, min(api.timeout_s, facts.machine.patience_s)
     asked = partial(look, url, timeout_s=timeout_s, ca_file=api.ca_file, proxy=way_out(api))
-    seen = within(2 * timeout_s, {url: asked})[url]
+    seen = within({url: 2 * timeout_s}, {url: asked})[url]
     if not isinstance(seen, Seen):
         yield _unseen(url, seen)
         return

@@ -58,7 +58,7 @@ class JournalFile:
     def quick_check(self, within_s: float) -> list[str] | None:
         """What SQLite finds damaged in its pages at a glance; `None` if the time was over before the end."""
         until_s = time.monotonic() + within_s
-        self._reader.set_progress_handler(lambda: time.monotonic() >= until_s, 10_000)
+        self._reader.set_progress_handler(lambda: time.monotonic() >= until_s, 1000)
         try:
             with told(self.path):
                 lines = [str(line) for (line,) in self._reader.execute(f"PRAGMA quick_check({MOST_PROBLEMS})")]

@@ -179,9 +179,9 @@ def _address(line: str) -> str:
 
 def _content(lines: BufferedReader) -> bytes:
     """A mail as it comes over the wire, without the dots that hide dots. Raises `Gone` if it breaks off."""
-    content = b""
+    content = bytearray()  # a mail with a report file has a hundred thousand lines
     while (line := lines.readline(_LONGEST_LINE_BYTES)) != b".\r\n":
         if not line:
             raise Gone
         content += line[1:] if line.startswith(b".") else line
-    return content
+    return bytes(content)

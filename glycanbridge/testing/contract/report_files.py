@@ -19,7 +19,10 @@ _BEFORE = "1.0"
 
 def may_ask(plugin: type) -> bool:
     """Whether the plugin may ask for reports, by what it says that it is made for."""
-    return hasattr(plugin, "on_report_ready") and not admits(plugin, _BEFORE)
+    try:
+        return hasattr(plugin, "on_report_ready") and not admits(plugin, _BEFORE)
+    except (ValueError, TypeError, AttributeError):  # no range at all, which another test says
+        return False
 
 
 def a_report_that_is_late_costs_no_attempt(case: Case) -> None:

@@ -337,6 +337,14 @@ def test_a_repeat_by_mllp_has_the_same_bytes_and_another_file_another_name(tmp_p
     assert control_id_of(without) != control_id_of(first)
 
 
+def test_each_content_has_a_control_id_of_its_own():
+    """Not asked for, missing, one file, another one."""
+    reports = [result(), result(lacks_pdf=True), result(pdf=PDF), result(pdf=OTHER)]
+    names = [oru_r01(each, HORVAT, FIRST, Hl7Settings()).control_id for each in reports]
+    assert len(set(names)) == 4
+    assert names == [oru_r01(each, HORVAT, FIRST, Hl7Settings()).control_id for each in reports]
+
+
 def test_a_file_that_is_refused_leaves_the_result_in_its_chart(tmp_path):
     """The numbers were taken before: the patients file may not send them into another chart from then on."""
     answers = iter(["AA", "AR"])

@@ -154,10 +154,12 @@ class Session(smtplib.SMTP):
 
     def send(self, s: object) -> None:
         """Bytes are a mail, text a command."""
-        if self.sock is not None:
-            self.sock.settimeout(self.errand.left_s(self._settings.read_timeout_s))
+        most_s = self._settings.read_timeout_s
         if isinstance(s, bytes):
             self.errand.step = LAST_STEP
+            most_s = self._settings.mail_timeout_s  # with a report file in it, it may be long on its way
+        if self.sock is not None:
+            self.sock.settimeout(self.errand.left_s(most_s))
         super().send(s)  # type: ignore[arg-type]
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:

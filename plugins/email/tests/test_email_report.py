@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from email import message_from_bytes, policy
 
 import pytest
@@ -178,6 +179,23 @@ def test_a_practice_that_nobody_is_named_for_asks_for_no_file(full, server):
     """What goes to nobody is not fetched; the reason is the one to mend."""
     plugin = full("wait", to=[], practices={"practice_1": {"to": ["one@clinic.example"]}})
     assert "nobody is to get mails about practice_67890" in attempt(plugin, report=NOT_YET).text
+
+
+def test_a_large_mail_may_be_on_its_way_for_longer_than_one_answer(full, server, monkeypatch):
+    """A clinic's line takes its time over a file: `mail_timeout_s` is for that; all else is as short as it was."""
+    allowed = []
+    plain = socket.socket.settimeout
+
+    def settimeout(self, value):
+        allowed.append(value)
+        plain(self, value)
+
+    monkeypatch.setattr(socket.socket, "settimeout", settimeout)
+    plugin = full(connect_timeout_s=2, read_timeout_s=2, mail_timeout_s=60)
+    assert attempt(plugin, report=b"x" * 9_000_000).delivered
+
+    assert len([each for each in allowed if 50 < each <= 60]) == 1
+    assert read(server.taken[0][1])[2][0].get_content() == b"x" * 9_000_000
 
 
 # Settings
