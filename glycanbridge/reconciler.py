@@ -31,8 +31,8 @@ LONGEST_WAIT_AFTER_FAILURE_S = 3600.0
 GRACE_MS = 3_600_000
 """A younger report is left for later: GlycanAge may still be about to tell it, for the first time or once more."""
 BEFORE_THE_FIRST_MS = 7 * 86_400_000
-"""What is older than the first event that came, by more than this, was there before the bridge: nobody wants the
-results of years at once, and as news. `glycanbridge reconcile --api` makes them for who does."""
+"""What is older than this when the first event comes was there before the bridge: nobody wants the results of years at
+once, and as news. `glycanbridge reconcile --api` makes them for who does."""
 NAP_S = 0.01
 """Between two pages, of the list or of the journal: receiving and delivering go first."""
 STOP_S = 1.0
@@ -99,7 +99,7 @@ class Reconciler:
     def _begin(self) -> int:
         """From when on what is missing is made: nothing is while no event has come at all."""
         first = next((page[0] for page in self._journal.pages(Filter())), None)
-        return self._clock() if first is None else min(first.timestamp, first.received_at) - BEFORE_THE_FIRST_MS
+        return self._clock() if first is None else first.received_at - BEFORE_THE_FIRST_MS  # it may tell of years ago
 
     def _run(self, every_s: float) -> None:
         wait_s = random.uniform(*FIRST_WAIT_S)  # noqa: S311 (no secret)
