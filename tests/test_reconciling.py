@@ -442,6 +442,23 @@ def test_cells_are_as_they_were_meant(tmp_path):
     assert words == [("r1", "45,2"), ("r2", "1,234,5")]
 
 
+def test_of_a_line_with_too_few_cells_nothing_is_made(tmp_path, journal):
+    """One cell that was left out puts the next one's number in its place. What is held is held all the same."""
+    record(journal, sample())
+    names = [*ROW, "note", "weight"]
+    names.insert(names.index("glycanAge"), "bmi")
+    lines = [",".join({**values, "bmi": "23"}.get(name, "70") for name in names if name != "bmi") for values in (NEW,)]
+    lines.append(",".join(ROW[name] for name in names[:6]))
+    (tmp_path / "export.csv").write_text("\n".join([",".join(names), *lines]))
+
+    told = compare(Export(tmp_path / "export.csv", REPORTS, {}).rows(), kind=REPORTS, journal=journal)
+
+    assert [(each.what, each.why.partition(",")[0]) for each in told.findings] == [
+        ("incomplete", "its line has fewer cells than there are columns")
+    ]
+    assert told.held == 1
+
+
 def test_columns_may_be_told(tmp_path):
     """What is told goes before what would be guessed."""
     assert read(tmp_path, "Test ID,Kit Code\nr1,K1\n", reportId="Test ID") == [("r1", "K1")]

@@ -141,6 +141,8 @@ def _finding(row: Row, whole: Row, known: Mapping[str, tuple[str, ...]], held: H
         contradicted = f"the journal has another spelling of its {held.kind.key[0]}: could it be the same?"
     if contradicted:
         return Finding(row=row, what="contradicts", why=contradicted)
+    if row.doubt:
+        return Finding(row=row, what="incomplete", why=row.doubt)
     kind, values = held.kind, whole.values
     lacking = [name for name in kind.fields if name not in values and name != "reportUrl"]
     if lacking:

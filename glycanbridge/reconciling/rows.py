@@ -77,6 +77,8 @@ class Row:
     """Where it stands: `export.csv:12`."""
     values: Mapping[str, str] = field(repr=False)
     """By GlycanAge's name of the field; what is empty or not there is left out."""
+    doubt: str = ""
+    """Why nothing may be made of it, if there is a reason."""
 
 
 class Instant(NamedTuple):
