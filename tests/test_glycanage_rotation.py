@@ -464,6 +464,16 @@ def test_what_an_administrator_writes_belongs_to_the_bridge(tmp_path):
     assert {(tmp_path / name).stat().st_uid for name in ("new", "bridge.yaml")} == {12345}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there rights are no modes")
+@pytest.mark.parametrize(("old", "new"), [(0o600, 0o600), (0o640, 0o640), (0o644, 0o600), (0o660, 0o640)])
+def test_a_bridge_that_reads_its_secret_by_its_group_reads_the_new_one_too(tmp_path, old, new):
+    """Root's file for the bridge's group: with mode 0600 the bridge would not start again, and events be refused."""
+    secrets = listed(tmp_path, RECEIVER)
+    (tmp_path / "s").chmod(old)
+
+    assert stat.S_IMODE(secrets.write_secret("new").stat().st_mode) == new
+
+
 def test_the_file_of_a_new_secret_is_beside_the_old_one_and_dated_once(tmp_path):
     """After years of rotations its name is no longer than before."""
     (tmp_path / "s-2025-01-01-2").write_text(SECRET)
@@ -473,6 +483,14 @@ def test_the_file_of_a_new_secret_is_beside_the_old_one_and_dated_once(tmp_path)
     assert (
         listed(tmp_path, f"receiver:\n  secrets:\n    - {SECRET}\n").new_path(TODAY) == "var/webhook-secret-2026-11-26"
     )
+
+
+@pytest.mark.parametrize("folder", ["/run/secrets", "/var/run", "/dev/shm"])
+def test_a_new_secret_is_not_written_where_it_would_be_gone_after_a_start(tmp_path, folder):
+    """A container's secrets are handed in; bridge.yaml would name a file that no longer is."""
+    reference = f"file:{folder}/glycanbridge-hook:-{SECRET}"
+
+    assert listed(tmp_path, RECEIVER.replace("file:s", reference)).new_path(TODAY) == "var/webhook-secret-2026-11-26"
 
 
 def test_a_bridge_notes_once_what_it_takes_and_what_has_signed(journal):
