@@ -23,17 +23,11 @@ _APPROVED = ("approved", "isApproved", "is_approved")
 _WORKS = ("active", "isActive", "is_active", "enabled", "isEnabled")
 _YES = {"approved", "active", "enabled", "live", "verified", "accepted"}
 _NO = {
-    "pending",
-    "rejected",
-    "declined",
-    "inactive",
-    "disabled",
-    "new",
-    "created",
-    "requested",
-    "submitted",
-    "suspended",
-}
+    "pending", "rejected", "declined", "refused", "denied", "inactive", "disabled", "deactivated", "new", "created",
+    "draft", "requested", "submitted", "suspended", "paused", "stopped", "blocked", "revoked", "expired", "cancelled",
+    "canceled", "failed", "closed", "archived", "deleted", "removed",
+}  # fmt: skip
+_WAITS = re.compile("pending|review|await|waiting")
 _NAMED = re.compile(r"\(secret ([0-9a-f]{8})\)")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -153,13 +147,15 @@ def _registration(told: Mapping[str, Any]) -> Registration:
 
 def _status_in(told: Mapping[str, Any]) -> tuple[str | None, bool | None]:
     status = _text(_first(told, _STATUSES)) or None
+    if any(told.get(name) is False for name in _WORKS):  # approved once, and nothing comes from it
+        return status or "not active", False
     if "approvedAt" in told and not any(name in told for name in _APPROVED):
         return status, told["approvedAt"] is not None
     for name in _APPROVED:
         if isinstance(told.get(name), bool):
             return status, told[name]
     word = re.sub(r"[^a-z]", "", (status or "").lower())
-    if word in _YES or word in _NO or word.startswith(("pending", "not", "un", "await", "waiting")):
+    if word in _YES or word in _NO or word.startswith(("not", "un")) or _WAITS.search(word):
         return status, word in _YES
     for name in _WORKS:
         if isinstance(told.get(name), bool):
