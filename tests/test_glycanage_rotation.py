@@ -176,6 +176,28 @@ def test_an_unknown_registration_of_our_url_is_a_persons_decision(halfway, glyca
     assert rotate(halfway, "--yes")["step"] == "finish"
 
 
+def test_an_event_that_only_the_old_webhook_sends_keeps_it(halfway, glycanage):
+    """It was registered for more than bridge.yaml says now: what nobody sends any more, nobody misses for weeks."""
+    halfway.change("    - ${file:var/new}\n", "")
+    halfway.run("webhooks", "register", "--event", "report-ready", "--event", "kit-received")
+    halfway.change(LINE, f"{LINE}    - ${{file:var/new}}\n")
+    halfway.change("  timeout_s: 5", "  events: [report-ready]\n  timeout_s: 5")
+    rotate(halfway)
+    bridge_runs(halfway, SECRET, NEW, signed=NEW)
+    glycanage.approve()
+
+    told = rotate(halfway, "--yes", code=1)
+
+    assert told["done"] == ["The webhook with the new secret is not registered for kit-received, and the old one is."]
+    assert "`glycanbridge webhooks delete wh_1 --yes` if nobody wants it" in told["next"]
+    assert len(glycanage.webhooks) == 2
+    assert halfway.run("webhooks", "register", "--again", "--event", "kit-received").exit_code == 0
+    glycanage.approve()
+    bridge_runs(halfway, SECRET, NEW, signed=NEW)
+    assert rotate(halfway, "--yes")["step"] == "finish"
+    assert [each["id"] for each in glycanage.webhooks] == ["wh_2", "wh_3"]
+
+
 def test_a_registration_that_is_listed_no_more_is_not_made_at_each_run(halfway, glycanage):
     """GlycanAge's team may have refused it: somebody must ask."""
     rotate(halfway)
