@@ -21,7 +21,7 @@ from glycanbridge.journal import Filter, Journal
 from glycanbridge.reconciling.comparing import Comparison, compare
 from glycanbridge.reconciling.listing import listed
 from glycanbridge.reconciling.making import keep
-from glycanbridge.reconciling.rows import REPORTS
+from glycanbridge.reconciling.rows import REPORTS, Row, read_instant
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +78,9 @@ class Reconciler:
         What contradicts the journal is left to a person. Raises `GlycanAgeError` and `JournalUnavailable`.
         """
         with closing(Api(settings)) as api:
-            rows = listed(api, listing, REPORTS, pause=self._pause)
             since, until = self._begin(), self._clock() - GRACE_MS
+            every = listed(api, listing, REPORTS, pause=self._pause)
+            rows = (each for each in every if not _may_be_after(each, until))
             found = compare(rows, kind=REPORTS, journal=self._journal, since=since, until=until, pause=self._pause)
         for made in found.missing:
             self._pause()
@@ -129,6 +130,12 @@ class Reconciler:
     def _pause(self) -> None:
         if self._stopping.wait(NAP_S):
             raise _StopsError
+
+
+def _may_be_after(row: Row, ms: int) -> bool:
+    """Whether it may have come to be after this: a day, or a time in a zone that nobody has told, is not exact."""
+    at = read_instant(row.values.get(REPORTS.at))
+    return at is not None and at.over_ms > ms
 
 
 class _StopsError(Exception):

@@ -123,6 +123,21 @@ def test_a_report_that_glycanage_may_still_be_telling_is_left_for_later(make_rec
     assert sorted(each.flags for each in journal.events(Filter())) == ["", "reconciled"]
 
 
+@pytest.mark.parametrize("written", [("%Y-%m-%d", 31), ("%Y-%m-%dT%H:%M", 15), ("%Y-%m-%dT%H:%M:%SZ", 1)])
+def test_a_time_that_is_not_exact_is_not_taken_for_an_older_one(make_reconciler, peer, journal, clock, written):
+    """A list of days alone: each report of a day would be made while GlycanAge is still telling it."""
+    form, young_h = written
+    record(journal, sample())
+    peer.answer(page(without(NEW, createdOn=clock.now.strftime(form))))
+    clock.ms += young_h * GRACE_MS
+    ended(make_reconciler(1)[0])
+    assert len(journal.events(Filter())) == 1
+
+    clock.ms += GRACE_MS
+    ended(make_reconciler(1)[0])
+    assert len(journal.events(Filter())) == 2
+
+
 def test_what_was_there_before_the_bridge_is_no_news(make_reconciler, peer, journal):
     """A clinic's results of years would all be told at once, the day it is switched on."""
     ended(make_reconciler(1)[0])

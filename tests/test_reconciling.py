@@ -327,6 +327,9 @@ def test_rows_without_a_result_yet_and_of_other_times_are_passed_over(journal):
     assert (told.not_yet, told.outside, len(told.missing), told.count("incomplete")) == (1, 1, 1, 1)
     assert compare([Row("", NEW)], kind=REPORTS, journal=journal, until=at).outside == 1
     assert (kits.not_yet, kits.findings) == (1, ())
+    day = Row("", without(NEW, createdOn="2023-08-27"))
+    assert compare([day], kind=REPORTS, journal=journal, until=until).outside == 1  # it may be later than that
+    assert compare([day], kind=REPORTS, journal=journal, until=read_instant("2023-08-28").ms).outside == 0
 
 
 def test_a_body_that_a_disk_has_damaged_counts_as_not_held(journal):

@@ -102,7 +102,7 @@ def _first_look(row: Row, kind: Kind, since: int | None, until: int | None) -> s
     if kind.sign == kind.at and not row.values.get(kind.sign):
         return "not_yet"
     at = read_instant(row.values.get(kind.at))
-    if at is not None and not ((since is None or at.ms >= since) and (until is None or at.ms < until)):
+    if at is not None and not ((since is None or at.ms >= since) and (until is None or at.ms + at.lasts_ms <= until)):
         return "outside"
     return None
 

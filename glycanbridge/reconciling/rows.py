@@ -91,10 +91,14 @@ class Instant(NamedTuple):
     naive: bool
     """No zone was told."""
 
+    @property
+    def over_ms(self) -> int:
+        """From when on it is past for certain, whatever zone was meant."""
+        return self.ms + self.lasts_ms + (_WIDEST_ZONE_MS if self.naive else 0)
+
     def may_be(self, ms: int) -> bool:
         """Whether it can be this millisecond."""
-        off_ms = _WIDEST_ZONE_MS if self.naive else 0
-        return self.ms - off_ms <= ms < self.ms + self.lasts_ms + off_ms
+        return self.ms - (_WIDEST_ZONE_MS if self.naive else 0) <= ms < self.over_ms
 
 
 def read_instant(text: str | None) -> Instant | None:
