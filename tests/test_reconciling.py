@@ -280,6 +280,15 @@ def test_rows_that_contradict_each_other_are_not_made(journal):
     assert [what for what, _ in found(journal, NEW, NEW, ROW)] == ["missing", "missing"]
 
 
+def test_a_column_that_is_the_same_in_all_rows_fills_no_memory(journal):
+    """Somebody has told the wrong one: each row would name all the others."""
+    told = found(journal, *(without(NEW, reportId="ready", glycanAge=str(age)) for age in range(9)))
+
+    assert {what for what, _ in told} == {"contradicts"}
+    assert told[8][1].endswith("otherwise: export.csv:2, export.csv:3, export.csv:4, and more")
+    assert told[0][1].endswith("otherwise: export.csv:3, export.csv:4, export.csv:5, and more")
+
+
 def test_what_is_still_not_known_is_named(journal):
     """So is that several assignments are, of which none is more likely."""
     for number in (1, 2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from glycanbridge.errors import ParseError
@@ -14,6 +15,8 @@ from glycanbridge.reconciling.making import Made, make
 from glycanbridge.reconciling.rows import Kind, Row, read_instant, same_text, spelt_alike
 
 What = Literal["missing", "different", "contradicts", "incomplete"]
+MOST_OTHERS = 3
+"""So many other rows are named: a wrong column makes all rows of an export one thing, and each would name them all."""
 _PATIENT = ("patientId", "testId", "kitCode")
 
 
@@ -125,7 +128,8 @@ def _judged(
             same.append(row)
     for same in by_key.values():
         for row in same if len(same) > 1 else ():
-            others = ", ".join(each.place for each in same if each is not row)
+            others = ", ".join(each.place for each in islice((each for each in same if each is not row), MOST_OTHERS))
+            others += ", and more" if len(same) > MOST_OTHERS + 1 else ""
             why = f"could this be the wrong patient? Another row of it says otherwise: {others}"
             judged[id(row)] = Finding(row=row, what="contradicts", why=why)
     return judged
