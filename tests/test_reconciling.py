@@ -269,6 +269,18 @@ def test_a_row_that_has_the_test_alone_is_held_against_all_that_is_known_of_its_
     assert found(journal, without(NEW, "kitCode"))[0][0] == "contradicts"
 
 
+def test_a_patient_in_another_spelling_than_the_journals_is_a_persons_decision(journal):
+    """A spreadsheet has taken the zeros off, of a patient whose kit nobody has told of: 7 may be somebody else."""
+    record(journal, sample(data={"patientId": "007", "reportId": "report_0"}))
+    other = without(NEW, kitCode="K9", testId="test_9")
+
+    told = [("contradicts", "the journal has another spelling of its patientId: could it be the same?")]
+    assert found(journal, without(other, patientId="7")) == told
+    assert found(journal, without(other, patientId="007"))[0][0] == "missing"
+    record(journal, sample(data={"patientId": "7", "reportId": "report_1", "kitCode": "K1", "testId": "test_1"}))
+    assert found(journal, without(other, patientId="7"))[0][0] == "missing"
+
+
 def test_rows_that_contradict_each_other_are_not_made(journal):
     """Neither the first nor the second: nobody knows which is right. What is merely said twice is made once."""
     two = [NEW, without(NEW, glycanAge="60")]

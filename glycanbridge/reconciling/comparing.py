@@ -123,7 +123,11 @@ def _judged(
         whole = Row(row.place, {name: texts[0] for name, texts in known.items() if len(texts) == 1} | dict(row.values))
         key = tuple(spelt_alike(whole.values.get(name, "")) for name in kind.key)
         same = by_key.setdefault(key, []) if "" not in key else []
-        judged[id(row)] = "repeated" if same and _agree(row, same[0], kind) else _finding(row, whole, known, held)
+        judged[id(row)] = (
+            "repeated"
+            if same and _agree(row, same[0], kind)
+            else _finding(row, whole, known, held, facts.spelt_otherwise(row))
+        )
         if judged[id(row)] != "repeated":
             same.append(row)
     for same in by_key.values():
@@ -135,14 +139,20 @@ def _judged(
     return judged
 
 
-def _finding(row: Row, whole: Row, known: Mapping[str, tuple[str, ...]], held: Held) -> Finding | Literal["held"]:
-    """What is found of a row, and of the `whole` of it: with what is known besides, where that is one thing."""
+def _finding(
+    row: Row, whole: Row, known: Mapping[str, tuple[str, ...]], held: Held, spelt: list[str]
+) -> Finding | Literal["held"]:
+    """What is found of a row, and of the `whole` of it: with what is known besides, where that is one thing.
+
+    `spelt`: the fields that are known in another spelling.
+    """
     differ = held.differences(whole) if whole.values.keys() != row.values.keys() else None
     if differ is not None:  # what makes it the same was not all in the row
         return Finding(row=row, what="different", why=_different(differ)) if differ else "held"
     contradicted = _contradicted(row, known)
-    if not contradicted and held.is_spelt_otherwise(whole):
-        contradicted = f"the journal has another spelling of its {held.kind.key[0]}: could it be the same?"
+    spelt = [*spelt, held.kind.key[0]] if held.is_spelt_otherwise(whole) else spelt
+    if not contradicted and spelt:
+        contradicted = f"the journal has another spelling of its {' and '.join(spelt)}: could it be the same?"
     if contradicted:
         return Finding(row=row, what="contradicts", why=contradicted)
     if row.doubt:

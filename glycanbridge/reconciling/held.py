@@ -90,9 +90,11 @@ class Facts:
         self._rows = tuple(rows)
         self._kits: dict[str, dict[str, dict[str, str]]] = {}
         self._tests: dict[str, dict[str, dict[str, str]]] = {}
+        self._spellings: dict[tuple[str, str], set[str]] = {}
         for row in self._rows:
             _wanted(self._kits, row.values.get("kitCode"))
             _wanted(self._tests, row.values.get("testId"))
+            self._spellings.update({(name, spelt_alike(row.values.get(name, ""))): set() for name in IDENTITY})
 
     def gather(self, journal: Questions, pause: Pause) -> None:
         """Go through the journal for them, and once more for kits of which a row has named the test alone."""
@@ -109,7 +111,11 @@ class Facts:
         """Add what an event tells, if it is about one of them."""
         sets = data.get("sets")
         for each in sets if isinstance(sets, list) else ({},):
-            self._add({**data, **each} if isinstance(each, dict) else data)
+            told = {**data, **each} if isinstance(each, dict) else data
+            self._add(told)
+            for name in IDENTITY:
+                text = _text(told.get(name)).strip()
+                self._spellings.get((name, spelt_alike(text)), set()).add(text)
 
     def about(self, row: Row) -> dict[str, tuple[str, ...]]:
         """Every value of each field of `IDENTITY` that is known of the row's kit and test."""
@@ -117,6 +123,12 @@ class Facts:
         kit = row.values.get("kitCode", "").strip() or next(iter(of_test.get("kitCode", ())), "")
         of_kit = self._kits.get(spelt_alike(kit), {})
         return {name: tuple((of_kit.get(name, {}) | of_test.get(name, {})).values()) for name in IDENTITY}
+
+    def spelt_otherwise(self, row: Row) -> list[str]:
+        """The fields that the journal knows in another spelling alone, of whatever kit: `7` where there is `007`."""
+        told = {name: text for name in IDENTITY if (text := row.values.get(name, "").strip())}
+        known = {name: self._spellings[name, spelt_alike(text)] for name, text in told.items()}
+        return [name for name, text in told.items() if known[name] and text not in known[name]]
 
     def _add(self, data: Mapping[str, Any]) -> None:
         told = {name: text for name in IDENTITY if (text := _text(data.get(name))).strip()}
