@@ -33,8 +33,8 @@ NOBODY = Destinations([])
 ROW = {name: str(value) for name, value in json.loads(sample())["data"].items()}
 """The sample report as a list has it."""
 KIT_ROW = {name: str(value) for name, value in json.loads(sample("kit-received"))["data"].items()}
-NEW = {**ROW, "reportId": "report_2", "reportUrl": "/reports/report_2"}
-"""Another report of the same test."""
+NEW = {**ROW, "reportId": "report_2", "reportUrl": "/reports/report_2", "createdOn": "1693123000001"}
+"""Another report of the same test, a moment later."""
 
 
 def record(journal, *bodies: bytes) -> None:
@@ -247,6 +247,16 @@ def test_what_is_held_in_another_spelling_is_not_made_again(journal, held, liste
     assert found(journal, spelt[1]) == [("contradicts", told)]
 
 
+@pytest.mark.parametrize("created_on", ["1693123000000", "2023-08-27T07:56:40Z", "2023-08-27"])
+def test_a_report_of_the_same_test_and_time_is_not_made_under_another_id(journal, created_on):
+    """A list that has ids of its own would tell every result a second time. One issued anew has another time."""
+    record(journal, sample())
+    told = [("contradicts", "the journal has another reportId of the same test and time: could it be the same?")]
+
+    assert found(journal, without(NEW, reportId="4711", createdOn=created_on)) == told
+    assert found(journal, without(NEW, createdOn="2023-08-29"))[0][0] == "missing"
+
+
 def test_a_kit_in_another_spelling_is_still_the_same_kit(journal):
     """Else nobody would see that it is another patient's."""
     record(journal, sample("kit-received"))
@@ -339,9 +349,9 @@ def test_rows_without_a_result_yet_and_of_other_times_are_passed_over(journal):
     """A test in the laboratory has a row, too. A time that cannot be read is looked at."""
     rows = [{"kitCode": "KIT9"}, NEW, without(NEW, reportId="report_3", createdOn="2020-01-01")]
     rows.append(without(NEW, reportId="report_4", createdOn="?"))
-    until = read_instant(ROW["createdOn"]).ms + 1
+    at = read_instant(NEW["createdOn"]).ms
+    until = at + 1
 
-    at = read_instant(ROW["createdOn"]).ms
     told = compare([Row("", each) for each in rows], kind=REPORTS, journal=journal, since=at, until=until)
     kits = compare([Row("", {"kitCode": "KIT9"})], kind=KITS, journal=journal)
 

@@ -153,6 +153,8 @@ def _finding(
     spelt = [*spelt, held.kind.key[0]] if held.is_spelt_otherwise(whole) else spelt
     if not contradicted and spelt:
         contradicted = f"the journal has another spelling of its {' and '.join(spelt)}: could it be the same?"
+    elif not contradicted and held.is_called_otherwise(whole):
+        contradicted = f"the journal has another {held.kind.key[0]} of the same test and time: could it be the same?"
     if contradicted:
         return Finding(row=row, what="contradicts", why=contradicted)
     if row.doubt:

@@ -46,6 +46,7 @@ class Held:
         self._packed = struct.Struct(f"{len(self._names) + 1}q")
         self._versions: dict[str, list[bytes]] = defaultdict(list)
         self._spelt_alike: dict[str, str] = {}
+        self._times: dict[int, list[int]] = defaultdict(list)
 
     def add(self, data: Mapping[str, Any]) -> None:
         """Add what an event tells."""
@@ -58,6 +59,7 @@ class Held:
         versions = self._versions[key]
         if version not in versions:
             versions.append(version)
+            self._times[_number("testId", data.get("testId"))].append(self._packed.unpack(version)[0])
 
     def differences(self, row: Row) -> tuple[str, ...] | None:
         """The fields in which a row is none of the versions of it that are held; none of it if it is one of them.
@@ -81,6 +83,17 @@ class Held:
         """Whether a row's key is not held, and one is that may be the same."""
         key = row.values.get(self.kind.key[0], "").strip()
         return key not in self._versions and spelt_alike(key) in self._spelt_alike
+
+    def is_called_otherwise(self, row: Row) -> bool:
+        """Whether a row's key is not held, and one of the same test and the same time is.
+
+        A report that is issued anew has a time of its own; where a list has ids of its own, no row would be held.
+        """
+        at = read_instant(row.values.get(self.kind.at))
+        if at is None or row.values.get(self.kind.key[0], "").strip() in self._versions:
+            return False
+        test = _number("testId", row.values.get("testId"))
+        return test != 0 and any(at.may_be(each) for each in self._times.get(test, ()))
 
 
 class Facts:
