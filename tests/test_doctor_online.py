@@ -121,8 +121,8 @@ REGISTRATIONS = [
     ([{"url": "https://other.example/x"}], {"registration": "problem"}),
     ([], {"registration": "problem"}),
     ({"webhooks": []}, {"registration": "problem"}),
-    ({"message": "hello"}, {"registration": "note"}),
-    ([1, 2], {"registration": "note"}),
+    ({"message": "hello"}, {"api": "problem"}),
+    ([1, 2], {"api": "problem"}),
 ]
 
 
