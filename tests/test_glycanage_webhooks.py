@@ -448,7 +448,21 @@ def test_whether_it_is_approved_is_read_from_what_is_there(more, status, approve
     assert (read.id, read.status, read.approved) == ("1", status, approved)
 
 
-@pytest.mark.parametrize("told", [None, {}, 7, "x", [1], [[]], {"a": [], "b": []}, {"data": {}}, {"data": [None]}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        7,
+        "x",
+        [1],
+        [[]],
+        {"a": [], "b": []},
+        {"data": {}},
+        {"data": [None]},
+        {"message": "down", "errors": []},
+    ],
+)
 def test_what_is_no_list_of_webhooks_is_a_line(told):
     """To take it for an empty list would register a second webhook."""
     with pytest.raises(GlycanAgeError, match=r"GET x: it answered .*, and a list of webhooks was expected"):

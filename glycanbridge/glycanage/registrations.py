@@ -16,6 +16,8 @@ from glycanbridge.errors import GlycanAgeError
 
 LONGEST_TEXT = 300
 _LISTS = ("webhooks", "data", "items", "results", "content", "records")
+_OTHER_LISTS = ("errors", "error", "warnings", "messages", "details", "links")
+"""An empty one is no news that nothing is registered."""
 _ONE = ("webhook", "data", "item", "result")
 _IDS = ("id", "webhookId", "webhook_id", "_id", "uuid")
 _STATUSES = ("status", "state", "approvalStatus", "approval_status")
@@ -124,7 +126,7 @@ def _list_in(told: Any) -> Sequence[Any] | None:
             return inner
         if isinstance(inner, dict) and isinstance(inner.get(name), list | dict):
             return _list_in(inner)
-    within = [each for each in told.values() if isinstance(each, list)]
+    within = [each for name, each in told.items() if isinstance(each, list) and name not in _OTHER_LISTS]
     if len(within) == 1:
         return within[0]
     inner = told.get("data")
