@@ -101,6 +101,7 @@ class Keeper:
                 self._whatever_happens(self._reports.tidy)
                 tidy_at = time.monotonic() + TIDY_EVERY_S
             self._stopping.wait(nap_s)
+        self._whatever_happens(self.note_secrets)  # an event may come once a week
 
     def _whatever_happens(self, work: Callable[[], None]) -> None:
         try:

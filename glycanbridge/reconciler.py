@@ -21,7 +21,7 @@ from glycanbridge.journal import Filter, Journal
 from glycanbridge.reconciling.comparing import Comparison, compare
 from glycanbridge.reconciling.listing import listed
 from glycanbridge.reconciling.making import keep
-from glycanbridge.reconciling.rows import REPORTS
+from glycanbridge.reconciling.rows import REPORTS, Row, read_instant
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ LONGEST_WAIT_AFTER_FAILURE_S = 3600.0
 GRACE_MS = 3_600_000
 """A younger report is left for later: GlycanAge may still be about to tell it, for the first time or once more."""
 BEFORE_THE_FIRST_MS = 7 * 86_400_000
-"""What is older than the first event that came, by more than this, was there before the bridge: nobody wants the
-results of years at once, and as news. `glycanbridge reconcile --api` makes them for who does."""
+"""What is older than this when the first event comes was there before the bridge: nobody wants the results of years at
+once, and as news. `glycanbridge reconcile --api` makes them for who does."""
 NAP_S = 0.01
 """Between two pages, of the list or of the journal: receiving and delivering go first."""
 STOP_S = 1.0
@@ -78,8 +78,9 @@ class Reconciler:
         What contradicts the journal is left to a person. Raises `GlycanAgeError` and `JournalUnavailable`.
         """
         with closing(Api(settings)) as api:
-            rows = listed(api, listing, REPORTS, pause=self._pause)
             since, until = self._begin(), self._clock() - GRACE_MS
+            every = listed(api, listing, REPORTS, pause=self._pause)
+            rows = (each for each in every if not _may_be_after(each, until))
             found = compare(rows, kind=REPORTS, journal=self._journal, since=since, until=until, pause=self._pause)
         for made in found.missing:
             self._pause()
@@ -99,7 +100,7 @@ class Reconciler:
     def _begin(self) -> int:
         """From when on what is missing is made: nothing is while no event has come at all."""
         first = next((page[0] for page in self._journal.pages(Filter())), None)
-        return self._clock() if first is None else min(first.timestamp, first.received_at) - BEFORE_THE_FIRST_MS
+        return self._clock() if first is None else first.received_at - BEFORE_THE_FIRST_MS  # it may tell of years ago
 
     def _run(self, every_s: float) -> None:
         wait_s = random.uniform(*FIRST_WAIT_S)  # noqa: S311 (no secret)
@@ -129,6 +130,12 @@ class Reconciler:
     def _pause(self) -> None:
         if self._stopping.wait(NAP_S):
             raise _StopsError
+
+
+def _may_be_after(row: Row, ms: int) -> bool:
+    """Whether it may have come to be after this: a day, or a time in a zone that nobody has told, is not exact."""
+    at = read_instant(row.values.get(REPORTS.at))
+    return at is not None and at.over_ms > ms
 
 
 class _StopsError(Exception):

@@ -248,6 +248,7 @@ def test_what_is_no_json_is_a_line(body):
         ({"message": f"bad token {TOKEN}"}, ""),
         ({"message": f"bad token {TOKEN[:6]}..."}, ""),
         ({"message": "secret of-more-than-32 is short"}, ""),
+        ({"message": f"not allowed: {AUTHORIZATION}"}, ""),
         ({"message": 7}, ""),
         (["message"], ""),
     ],

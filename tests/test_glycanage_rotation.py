@@ -176,6 +176,28 @@ def test_an_unknown_registration_of_our_url_is_a_persons_decision(halfway, glyca
     assert rotate(halfway, "--yes")["step"] == "finish"
 
 
+def test_an_event_that_only_the_old_webhook_sends_keeps_it(halfway, glycanage):
+    """It was registered for more than bridge.yaml says now: what nobody sends any more, nobody misses for weeks."""
+    halfway.change("    - ${file:var/new}\n", "")
+    halfway.run("webhooks", "register", "--event", "report-ready", "--event", "kit-received")
+    halfway.change(LINE, f"{LINE}    - ${{file:var/new}}\n")
+    halfway.change("  timeout_s: 5", "  events: [report-ready]\n  timeout_s: 5")
+    rotate(halfway)
+    bridge_runs(halfway, SECRET, NEW, signed=NEW)
+    glycanage.approve()
+
+    told = rotate(halfway, "--yes", code=1)
+
+    assert told["done"] == ["The webhook with the new secret is not registered for kit-received, and the old one is."]
+    assert "`glycanbridge webhooks delete wh_1 --yes` if nobody wants it" in told["next"]
+    assert len(glycanage.webhooks) == 2
+    assert halfway.run("webhooks", "register", "--again", "--event", "kit-received").exit_code == 0
+    glycanage.approve()
+    bridge_runs(halfway, SECRET, NEW, signed=NEW)
+    assert rotate(halfway, "--yes")["step"] == "finish"
+    assert [each["id"] for each in glycanage.webhooks] == ["wh_2", "wh_3"]
+
+
 def test_a_registration_that_is_listed_no_more_is_not_made_at_each_run(halfway, glycanage):
     """GlycanAge's team may have refused it: somebody must ask."""
     rotate(halfway)
@@ -464,6 +486,16 @@ def test_what_an_administrator_writes_belongs_to_the_bridge(tmp_path):
     assert {(tmp_path / name).stat().st_uid for name in ("new", "bridge.yaml")} == {12345}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there rights are no modes")
+@pytest.mark.parametrize(("old", "new"), [(0o600, 0o600), (0o640, 0o640), (0o644, 0o600), (0o660, 0o640)])
+def test_a_bridge_that_reads_its_secret_by_its_group_reads_the_new_one_too(tmp_path, old, new):
+    """Root's file for the bridge's group: with mode 0600 the bridge would not start again, and events be refused."""
+    secrets = listed(tmp_path, RECEIVER)
+    (tmp_path / "s").chmod(old)
+
+    assert stat.S_IMODE(secrets.write_secret("new").stat().st_mode) == new
+
+
 def test_the_file_of_a_new_secret_is_beside_the_old_one_and_dated_once(tmp_path):
     """After years of rotations its name is no longer than before."""
     (tmp_path / "s-2025-01-01-2").write_text(SECRET)
@@ -473,6 +505,14 @@ def test_the_file_of_a_new_secret_is_beside_the_old_one_and_dated_once(tmp_path)
     assert (
         listed(tmp_path, f"receiver:\n  secrets:\n    - {SECRET}\n").new_path(TODAY) == "var/webhook-secret-2026-11-26"
     )
+
+
+@pytest.mark.parametrize("folder", ["/run/secrets", "/var/run", "/dev/shm"])
+def test_a_new_secret_is_not_written_where_it_would_be_gone_after_a_start(tmp_path, folder):
+    """A container's secrets are handed in; bridge.yaml would name a file that no longer is."""
+    reference = f"file:{folder}/glycanbridge-hook:-{SECRET}"
+
+    assert listed(tmp_path, RECEIVER.replace("file:s", reference)).new_path(TODAY) == "var/webhook-secret-2026-11-26"
 
 
 def test_a_bridge_notes_once_what_it_takes_and_what_has_signed(journal):

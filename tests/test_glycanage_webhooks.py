@@ -329,6 +329,29 @@ def test_the_last_approved_one_of_our_url_goes_only_on_purpose(clinic, glycanage
     assert glycanage.webhooks == []
 
 
+def test_where_no_url_is_told_the_last_one_of_our_secret_is_ours(clinic, glycanage):
+    """It was registered with --url, and everything comes through it."""
+    clinic.change("  public_url: https://bridge.clinic.example/webhooks/glycanage\n", "")
+    clinic.run("webhooks", "register", "--url", PUBLIC)
+    glycanage.approve()
+
+    refused = clinic.run("webhooks", "delete", "wh_1", "--yes")
+    done = clinic.run("webhooks", "delete", "wh_1", "--yes", "--last")
+
+    assert (refused.exit_code, "no other webhook of this bridge is approved" in refused.stderr) == (1, True)
+    assert done.exit_code == 0
+
+
+def test_one_that_glycanage_has_taken_back_is_no_other_one(clinic, glycanage):
+    """Nothing comes through it: the last one that works is still the last."""
+    clinic.run("webhooks", "register")
+    clinic.run("webhooks", "register", "--again")
+    glycanage.approve()
+    glycanage.webhooks[1]["status"] = "revoked"
+
+    assert clinic.run("webhooks", "delete", "wh_1", "--yes").exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("lost", "code", "told"),
     [
@@ -400,6 +423,12 @@ def test_a_list_is_read_however_it_is_written(told):
         ({"status": "not approved"}, "not approved", False),
         ({"status": "unapproved"}, "unapproved", False),
         ({"status": "Approved"}, "Approved", True),
+        ({"status": "Approval pending", "active": True}, "Approval pending", False),
+        ({"status": "in review"}, "in review", False),
+        ({"status": "revoked"}, "revoked", False),
+        ({"status": "Expired"}, "Expired", False),
+        ({"approved": True, "active": False}, "not active", False),
+        ({"status": "approved", "enabled": False}, "approved", False),
         ({"status": "green"}, "green", None),
         ({"approved": True, "status": "pending"}, "pending", True),
         ({"approved": False, "status": "active"}, "active", False),
@@ -419,7 +448,21 @@ def test_whether_it_is_approved_is_read_from_what_is_there(more, status, approve
     assert (read.id, read.status, read.approved) == ("1", status, approved)
 
 
-@pytest.mark.parametrize("told", [None, {}, 7, "x", [1], [[]], {"a": [], "b": []}, {"data": {}}, {"data": [None]}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        7,
+        "x",
+        [1],
+        [[]],
+        {"a": [], "b": []},
+        {"data": {}},
+        {"data": [None]},
+        {"message": "down", "errors": []},
+    ],
+)
 def test_what_is_no_list_of_webhooks_is_a_line(told):
     """To take it for an empty list would register a second webhook."""
     with pytest.raises(GlycanAgeError, match=r"GET x: it answered .*, and a list of webhooks was expected"):

@@ -134,6 +134,19 @@ def test_it_notes_which_secrets_are_taken_and_have_signed(journal, dead_letters,
     keeper.stop()
 
 
+def test_what_has_signed_just_before_the_end_is_noted_too(journal, dead_letters):
+    """An event may come once a week, and a rotation waits for it."""
+    secrets = Secrets([SECRET])
+    notes, about = SecretNotes(journal, secrets), about_secret(*secrets.fingerprints)
+    keeper = Keeper(journal=journal, destinations=Destinations([]), dead_letters=dead_letters, notes=notes)
+    keeper.start()
+    until(lambda: [each.what for each in journal.history(about)] == [TAKES])
+    secrets.verify(sample(), sign(sample(), SECRET))
+    keeper.stop()
+
+    assert [each.what for each in journal.history(about)] == [TAKES, SIGNED]
+
+
 def test_it_renews_what_lanes_hold_and_goes_on_whatever_happens(journal, keeper, monkeypatch, caplog):
     """A journal that is away for a moment, a fault of the program's."""
     journal.record(new_event())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import closing
 
 import pytest
 from conftest import Taker, make_destination
@@ -12,13 +13,21 @@ from serving import sample, served, until
 from test_reconciling import NEW, ROW, page, record, without
 from test_story import taken
 
+from glycanbridge.delivery import wall_clock
 from glycanbridge.destinations import Destinations
 from glycanbridge.glycanage_settings import GlycanAgeSettings
 from glycanbridge.journal import Filter
+from glycanbridge.journals.opening import open_journal
 from glycanbridge.reconciler import BEFORE_THE_FIRST_MS, FIRST_WAIT_S, GRACE_MS, Reconciler
 from glycanbridge.testing import Answer, HttpPeer
 
 HOUR_S = 3600
+
+
+@pytest.fixture(autouse=True)
+def days_of_the_sample(clock):
+    """What the sample tells of was yesterday."""
+    clock.ms = int(ROW["createdOn"]) + 24 * GRACE_MS
 
 
 @pytest.fixture
@@ -114,13 +123,28 @@ def test_a_report_that_glycanage_may_still_be_telling_is_left_for_later(make_rec
     assert sorted(each.flags for each in journal.events(Filter())) == ["", "reconciled"]
 
 
+@pytest.mark.parametrize("written", [("%Y-%m-%d", 31), ("%Y-%m-%dT%H:%M", 15), ("%Y-%m-%dT%H:%M:%SZ", 1)])
+def test_a_time_that_is_not_exact_is_not_taken_for_an_older_one(make_reconciler, peer, journal, clock, written):
+    """A list of days alone: each report of a day would be made while GlycanAge is still telling it."""
+    form, young_h = written
+    record(journal, sample())
+    peer.answer(page(without(NEW, createdOn=clock.now.strftime(form))))
+    clock.ms += young_h * GRACE_MS
+    ended(make_reconciler(1)[0])
+    assert len(journal.events(Filter())) == 1
+
+    clock.ms += GRACE_MS
+    ended(make_reconciler(1)[0])
+    assert len(journal.events(Filter())) == 2
+
+
 def test_what_was_there_before_the_bridge_is_no_news(make_reconciler, peer, journal):
     """A clinic's results of years would all be told at once, the day it is switched on."""
     ended(make_reconciler(1)[0])
     assert journal.events(Filter()) == []
 
     record(journal, sample())
-    first_ms = journal.events(Filter())[0].timestamp
+    first_ms = journal.events(Filter())[0].received_at
     old = without(NEW, createdOn=str(first_ms - BEFORE_THE_FIRST_MS - 1))
     late = without(
         NEW, reportId="report_5", testId="test_5", kitCode="K5", createdOn=str(first_ms - BEFORE_THE_FIRST_MS)
@@ -128,6 +152,15 @@ def test_what_was_there_before_the_bridge_is_no_news(make_reconciler, peer, jour
     peer.answer(page(old, late))
     ended(make_reconciler(1)[0])
     assert [each.id for each in journal.events(Filter()) if each.flags] == ["reconciled:report-ready:report_5"]
+
+
+def test_a_rehearsal_that_tells_of_years_ago_does_not_make_those_years_news(make_reconciler, peer, journal):
+    """GlycanAge's own samples are of 2023; what was reconciled by hand may be older still."""
+    record(journal, sample(timestamp=1500000000000, data={"createdOn": 1500000000000}))
+    peer.answer(page(without(NEW, createdOn="1500000000001")))
+    ended(make_reconciler(1)[0])
+
+    assert [each.flags for each in journal.events(Filter())] == [""]
 
 
 def test_whatever_fails_is_a_line_and_a_later_try(make_reconciler, peer, journal, caplog):
@@ -189,8 +222,11 @@ def test_a_serving_bridge_does_it_by_itself_and_delivers_what_it_makes(serving, 
         {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}},
         glycanage={**account, "report_list": listing, "reconcile_every_h": 1},
     )
+    with closing(open_journal(f"sqlite:///{serving.folder}/var/journal.db")) as journal:
+        record(journal, sample())
+    peer.answer(page(ROW, without(NEW, createdOn=str(wall_clock() - 2 * GRACE_MS))))
     with served(serving):
-        until(lambda: len(taken(serving)) == 2)
+        until(lambda: len(taken(serving)) == 1)
         assert serving.stop() == 0
 
     assert "reconciled:report-ready:report_2:all report-ready 1" in taken(serving)

@@ -33,8 +33,8 @@ NOBODY = Destinations([])
 ROW = {name: str(value) for name, value in json.loads(sample())["data"].items()}
 """The sample report as a list has it."""
 KIT_ROW = {name: str(value) for name, value in json.loads(sample("kit-received"))["data"].items()}
-NEW = {**ROW, "reportId": "report_2", "reportUrl": "/reports/report_2"}
-"""Another report of the same test."""
+NEW = {**ROW, "reportId": "report_2", "reportUrl": "/reports/report_2", "createdOn": "1693123000001"}
+"""Another report of the same test, a moment later."""
 
 
 def record(journal, *bodies: bytes) -> None:
@@ -138,6 +138,8 @@ def test_a_time_is_compared_as_exactly_as_it_is_written(journal, text, same):
         ("2023-08-27T09:56:40+0200", 1693123000000),
         ("1693123000000.0", 1693123000000),
         ("1693123000", None),  # seconds
+        ("20260403120000", None),  # no day in the year 2612
+        ("202604031200", None),  # nor one in 1976
         ("2023-13-27", None),
         ("2023-08-27T25:00", None),
         ("27/08/2023", None),
@@ -224,6 +226,46 @@ def test_a_test_that_is_of_another_kit_contradicts(journal):
     assert (what, "another kitCode" in why) == ("contradicts", True)
 
 
+@pytest.mark.parametrize(
+    ("held", "listed"),
+    [
+        ("report_7", "REPORT_7"),
+        ("report_7", "report _7"),
+        ("report_7", "report_7\u200b"),
+        ("report_7", "report_\uff17"),
+        ("007", "7"),
+        ("7", "7.0"),
+    ],
+)
+def test_what_is_held_in_another_spelling_is_not_made_again(journal, held, listed):
+    """A patient would have two results; and of two spellings in a list nobody knows the right one."""
+    told = "the journal has another spelling of its reportId: could it be the same?"
+    spelt = [without(ROW, reportId=each) for each in (held, listed)]
+    assert [what for what, _ in found(journal, *spelt)] == ["contradicts", "contradicts"]
+    record(journal, sample(data={"reportId": held}))
+
+    assert found(journal, spelt[1]) == [("contradicts", told)]
+
+
+@pytest.mark.parametrize("created_on", ["1693123000000", "2023-08-27T07:56:40Z", "2023-08-27"])
+def test_a_report_of_the_same_test_and_time_is_not_made_under_another_id(journal, created_on):
+    """A list that has ids of its own would tell every result a second time. One issued anew has another time."""
+    record(journal, sample())
+    told = [("contradicts", "the journal has another reportId of the same test and time: could it be the same?")]
+
+    assert found(journal, without(NEW, reportId="4711", createdOn=created_on)) == told
+    assert found(journal, without(NEW, createdOn="2023-08-29"))[0][0] == "missing"
+
+
+def test_a_kit_in_another_spelling_is_still_the_same_kit(journal):
+    """Else nobody would see that it is another patient's."""
+    record(journal, sample("kit-received"))
+    other = without(NEW, kitCode="kit001234", testId="test_9", patientId="patient_9")
+
+    assert [what for what, _ in found(journal, other)] == ["contradicts"]
+    assert [what for what, _ in found(journal, without(NEW, testId="TEST_56789", kitCode="K9"))] == ["contradicts"]
+
+
 def test_a_row_that_has_the_test_alone_is_held_against_all_that_is_known_of_its_kit(journal):
     """What was received is held; and another patient in the assignment counts, whose event names no test."""
     record(journal, sample("kit-received"))
@@ -237,6 +279,18 @@ def test_a_row_that_has_the_test_alone_is_held_against_all_that_is_known_of_its_
     assert found(journal, without(NEW, "kitCode"))[0][0] == "contradicts"
 
 
+def test_a_patient_in_another_spelling_than_the_journals_is_a_persons_decision(journal):
+    """A spreadsheet has taken the zeros off, of a patient whose kit nobody has told of: 7 may be somebody else."""
+    record(journal, sample(data={"patientId": "007", "reportId": "report_0"}))
+    other = without(NEW, kitCode="K9", testId="test_9")
+
+    told = [("contradicts", "the journal has another spelling of its patientId: could it be the same?")]
+    assert found(journal, without(other, patientId="7")) == told
+    assert found(journal, without(other, patientId="007"))[0][0] == "missing"
+    record(journal, sample(data={"patientId": "7", "reportId": "report_1", "kitCode": "K1", "testId": "test_1"}))
+    assert found(journal, without(other, patientId="7"))[0][0] == "missing"
+
+
 def test_rows_that_contradict_each_other_are_not_made(journal):
     """Neither the first nor the second: nobody knows which is right. What is merely said twice is made once."""
     two = [NEW, without(NEW, glycanAge="60")]
@@ -246,6 +300,15 @@ def test_rows_that_contradict_each_other_are_not_made(journal):
     assert [what for what, _ in found(journal, *kits)] == ["contradicts", "contradicts"]
     assert "export.csv:3" in found(journal, *two)[0][1]
     assert [what for what, _ in found(journal, NEW, NEW, ROW)] == ["missing", "missing"]
+
+
+def test_a_column_that_is_the_same_in_all_rows_fills_no_memory(journal):
+    """Somebody has told the wrong one: each row would name all the others."""
+    told = found(journal, *(without(NEW, reportId="ready", glycanAge=str(age)) for age in range(9)))
+
+    assert {what for what, _ in told} == {"contradicts"}
+    assert told[8][1].endswith("otherwise: export.csv:2, export.csv:3, export.csv:4, and more")
+    assert told[0][1].endswith("otherwise: export.csv:3, export.csv:4, export.csv:5, and more")
 
 
 def test_what_is_still_not_known_is_named(journal):
@@ -273,19 +336,31 @@ def test_what_is_no_event_is_not_made(journal):
     assert (what, why.startswith("data.patientId"), "pat" in why.removeprefix("data.pat")) == ("incomplete", True, True)
 
 
+@pytest.mark.parametrize("name", ["glycanAge", "chronologicalAge"])
+@pytest.mark.parametrize("text", ["45,2", "05. Feb", "N/A", "-", "2026-05-02", "4.52E+01", "452", "-3", "٤٥"])
+def test_what_is_no_age_is_made_no_result(journal, name, text):
+    """A comma that was left, a date that a spreadsheet has made of 5.2: nobody's age."""
+    assert found(journal, without(NEW, **{name: text})) == [
+        ("incomplete", f"data.{name}: expected years from 0 to 130, such as 45.2")
+    ]
+
+
 def test_rows_without_a_result_yet_and_of_other_times_are_passed_over(journal):
     """A test in the laboratory has a row, too. A time that cannot be read is looked at."""
     rows = [{"kitCode": "KIT9"}, NEW, without(NEW, reportId="report_3", createdOn="2020-01-01")]
     rows.append(without(NEW, reportId="report_4", createdOn="?"))
-    until = read_instant(ROW["createdOn"]).ms + 1
+    at = read_instant(NEW["createdOn"]).ms
+    until = at + 1
 
-    at = read_instant(ROW["createdOn"]).ms
     told = compare([Row("", each) for each in rows], kind=REPORTS, journal=journal, since=at, until=until)
     kits = compare([Row("", {"kitCode": "KIT9"})], kind=KITS, journal=journal)
 
     assert (told.not_yet, told.outside, len(told.missing), told.count("incomplete")) == (1, 1, 1, 1)
     assert compare([Row("", NEW)], kind=REPORTS, journal=journal, until=at).outside == 1
     assert (kits.not_yet, kits.findings) == (1, ())
+    day = Row("", without(NEW, createdOn="2023-08-27"))
+    assert compare([day], kind=REPORTS, journal=journal, until=until).outside == 1  # it may be later than that
+    assert compare([day], kind=REPORTS, journal=journal, until=read_instant("2023-08-28").ms).outside == 0
 
 
 def test_a_body_that_a_disk_has_damaged_counts_as_not_held(journal):
@@ -401,6 +476,23 @@ def test_cells_are_as_they_were_meant(tmp_path):
     assert words == [("r1", "45,2"), ("r2", "1,234,5")]
 
 
+def test_of_a_line_with_too_few_cells_nothing_is_made(tmp_path, journal):
+    """One cell that was left out puts the next one's number in its place. What is held is held all the same."""
+    record(journal, sample())
+    names = [*ROW, "note", "weight"]
+    names.insert(names.index("glycanAge"), "bmi")
+    lines = [",".join({**values, "bmi": "23"}.get(name, "70") for name in names if name != "bmi") for values in (NEW,)]
+    lines.append(",".join(ROW[name] for name in names[:6]))
+    (tmp_path / "export.csv").write_text("\n".join([",".join(names), *lines]))
+
+    told = compare(Export(tmp_path / "export.csv", REPORTS, {}).rows(), kind=REPORTS, journal=journal)
+
+    assert [(each.what, each.why.partition(",")[0]) for each in told.findings] == [
+        ("incomplete", "its line has fewer cells than there are columns")
+    ]
+    assert told.held == 1
+
+
 def test_columns_may_be_told(tmp_path):
     """What is told goes before what would be guessed."""
     assert read(tmp_path, "Test ID,Kit Code\nr1,K1\n", reportId="Test ID") == [("r1", "K1")]
@@ -424,6 +516,7 @@ def test_columns_may_be_told(tmp_path):
         (b"Report ID,Kit Code\na,b\n\xe9patient_123,d\n", ":3: not UTF-8"),
         ("Report ID,Kit Code\na,b\n".encode("utf-16") + b"\x00\xd8\n\x00", "not UTF-16"),
         ("Report ID,Kit Code\n1.23E+11,b\n", ":2: a spreadsheet has shortened reportId"),
+        ("Report ID,Kit Code\na,1.23e+11\n", ":2: a spreadsheet has shortened kitCode"),
         (b"PK\x03\x04...", ": this is a spreadsheet's workbook: save it as CSV UTF-8"),
         (b"\xd0\xcf\x11\xe0...", ": this is a spreadsheet's workbook: save it as CSV UTF-8"),
         ("<html>", ":1: no column is called 'reportId'"),
@@ -490,8 +583,9 @@ def page(*items: object, following: object = None) -> Answer:
 
 
 def test_a_list_is_read_page_by_page(peer):
-    """By a path or a whole URL of the same host; numbers become text, `null` nothing."""
+    """By a path or a whole URL of the same host; numbers become text, `null` and blanks nothing."""
     first = {"reportId": 7, "glycanAge": 45.2, "createdOn": 1693123000000, "patientId": None, "more": [1]}
+    first |= {"testId": "  ", "kitCode": ""}
     peer.answer(page(first, following="/reports?page=2"), page(following=f"{peer.url}/reports?page=3"), page(ROW))
 
     assert listed_at(peer) == [{"reportId": "7", "glycanAge": "45.2", "createdOn": "1693123000000"}, ROW]

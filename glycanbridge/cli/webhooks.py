@@ -112,11 +112,11 @@ def delete_webhooks(ids: tuple[str, ...], config: Path, *, yes: bool, last_one: 
             )
         for each in chosen:
             click.echo(f"to delete: {described(each)}", err=True)
-        left = [each for each in listed if each not in chosen and each.is_at(url) and each.approved is not False]
-        if not left and not last_one and any(each.is_at(url) and each.approved is not False for each in chosen):
+        works = [each for each in listed if _is_ours(each, settings) and each.approved is not False]
+        if not last_one and works and all(each in chosen for each in works):
             raise click.ClickException(
-                f"nothing was done: no other webhook of {url} is approved, so nothing would come any more: "
-                "say --last if that is meant"
+                f"nothing was done: no other webhook of {url or 'this bridge'} is approved, so nothing would come any "
+                "more: say --last if that is meant"
             )
         if not yes:
             raise click.ClickException("nothing was done: say --yes to do it")
@@ -142,6 +142,14 @@ def journal_of(settings: Settings) -> Iterator[Journal | None]:
         return
     with closing(journal):
         yield journal
+
+
+def _is_ours(each: Registration, settings: Settings) -> bool:
+    """Whether it is of our own URL; where that is not told, whether it is of a secret of ours."""
+    url = settings.glycanage.public_url if settings.glycanage is not None else None
+    if url is not None:
+        return each.is_at(url)
+    return each.fingerprint in {fingerprint(secret.get_secret_value()) for secret in settings.receiver.secrets}
 
 
 def _checked(url: str) -> str:

@@ -40,8 +40,9 @@ class Api:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._base_url, self._timeout_s = settings.base_url, settings.timeout_s
         pair = f"{settings.email}:{settings.token.get_secret_value()}"
-        self._hidden = (settings.token.get_secret_value(),)
-        self._authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+        encoded = base64.b64encode(pair.encode()).decode("ascii")
+        self._hidden = (settings.token.get_secret_value(), encoded)
+        self._authorization = f"Basic {encoded}"
         here = urlsplit(self._base_url).hostname in LOOPBACK  # its http would tell a proxy elsewhere all in clear
         try:
             self._transport = httpx2.HTTPTransport(

@@ -16,6 +16,8 @@ from glycanbridge.errors import GlycanAgeError
 
 LONGEST_TEXT = 300
 _LISTS = ("webhooks", "data", "items", "results", "content", "records")
+_OTHER_LISTS = ("errors", "error", "warnings", "messages", "details", "links")
+"""An empty one is no news that nothing is registered."""
 _ONE = ("webhook", "data", "item", "result")
 _IDS = ("id", "webhookId", "webhook_id", "_id", "uuid")
 _STATUSES = ("status", "state", "approvalStatus", "approval_status")
@@ -23,17 +25,11 @@ _APPROVED = ("approved", "isApproved", "is_approved")
 _WORKS = ("active", "isActive", "is_active", "enabled", "isEnabled")
 _YES = {"approved", "active", "enabled", "live", "verified", "accepted"}
 _NO = {
-    "pending",
-    "rejected",
-    "declined",
-    "inactive",
-    "disabled",
-    "new",
-    "created",
-    "requested",
-    "submitted",
-    "suspended",
-}
+    "pending", "rejected", "declined", "refused", "denied", "inactive", "disabled", "deactivated", "new", "created",
+    "draft", "requested", "submitted", "suspended", "paused", "stopped", "blocked", "revoked", "expired", "cancelled",
+    "canceled", "failed", "closed", "archived", "deleted", "removed",
+}  # fmt: skip
+_WAITS = re.compile("pending|review|await|waiting")
 _NAMED = re.compile(r"\(secret ([0-9a-f]{8})\)")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -130,7 +126,7 @@ def _list_in(told: Any) -> Sequence[Any] | None:
             return inner
         if isinstance(inner, dict) and isinstance(inner.get(name), list | dict):
             return _list_in(inner)
-    within = [each for each in told.values() if isinstance(each, list)]
+    within = [each for name, each in told.items() if isinstance(each, list) and name not in _OTHER_LISTS]
     if len(within) == 1:
         return within[0]
     inner = told.get("data")
@@ -153,13 +149,15 @@ def _registration(told: Mapping[str, Any]) -> Registration:
 
 def _status_in(told: Mapping[str, Any]) -> tuple[str | None, bool | None]:
     status = _text(_first(told, _STATUSES)) or None
+    if any(told.get(name) is False for name in _WORKS):  # approved once, and nothing comes from it
+        return status or "not active", False
     if "approvedAt" in told and not any(name in told for name in _APPROVED):
         return status, told["approvedAt"] is not None
     for name in _APPROVED:
         if isinstance(told.get(name), bool):
             return status, told[name]
     word = re.sub(r"[^a-z]", "", (status or "").lower())
-    if word in _YES or word in _NO or word.startswith(("pending", "not", "un", "await", "waiting")):
+    if word in _YES or word in _NO or word.startswith(("not", "un")) or _WAITS.search(word):
         return status, word in _YES
     for name in _WORKS:
         if isinstance(told.get(name), bool):

@@ -217,6 +217,15 @@ class Rotation:
                 next=f"if they are not needed any more, `glycanbridge webhooks delete {ids} --yes`, then {AGAIN} again",
                 stuck=True,
             )
+        lost = _lost(found)
+        if lost:
+            self._say(f"The webhook with the new secret is not registered for {lost}, and the old one is.")
+            return Told(
+                step=Step.FINISH,
+                next=f"write it into glycanage.events and `glycanbridge webhooks register --again`, or `glycanbridge "
+                f"webhooks delete {' '.join(each.id or 'ID' for each in found.old)} --yes` if nobody wants it",
+                stuck=True,
+            )
         self._say(f"An event has come that was signed with the new secret {new}. Now the old one, {old}, goes:")
         for each in found.old:
             self._say(f"to delete: {described(each)}")
@@ -258,6 +267,14 @@ class Rotation:
             for each in ([] if self._journal is None else secret_history(self._journal, secret))
             if each.what == REGISTERED
         }
+
+
+def _lost(found: Sorted) -> str:
+    """The events, in words, that no webhook would send any more without the old ones; empty if that is not told."""
+    if not all(each.events for each in found.new):
+        return ""
+    kept = {event for each in found.new if each.approved is not False for event in each.events}
+    return ", ".join(dict.fromkeys(event for each in found.old for event in each.events if event not in kept))
 
 
 AFTERWARDS = "an hour from now is best, as what GlycanAge still tries again is signed with the old secret"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -24,6 +25,9 @@ LIST = ("receiver", "secrets")
 _ITEM = re.compile(r"(?P<dash>[ ]*-[ ]+)(?P<value>\"[^\"\\]*\"|'[^']*'|[^\s\"'#&*!|>\[{%@`][^\s]*)[ \t]*(#.*)?")
 """An item that has its line for itself: a plain scalar of one word, or one in quotes."""
 _FILE = re.compile(r"\$\{file:(?P<path>[^}]*?)(:-[^}]*)?\}")
+_BY_DEFAULT = "var/webhook-secret"
+_HANDED_IN = ("/run/", "/var/run/", "/dev/shm/")  # noqa: S108 (nothing is written there)
+"""Folders that are empty after the next start: what stands there was put there from outside."""
 _DATED = re.compile(r"-[0-9]{4}-[0-9]{2}-[0-9]{2}(-[0-9]+)?$")
 
 
@@ -63,18 +67,29 @@ class SecretList:
         return found["path"] if found else None
 
     def new_path(self, today: date) -> str:
-        """The path, as `bridge.yaml` has it, of a file for a new secret beside the newest one's. There is none yet."""
-        path = self.path_of(self.count - 1) or "var/webhook-secret"
+        """The path, as `bridge.yaml` has it, of a file for a new secret beside the newest one's. There is none yet.
+
+        Never where a container's secrets are handed in: it would be gone with the container, and no bridge start.
+        """
+        path = self.path_of(self.count - 1) or _BY_DEFAULT
+        if path.startswith(_HANDED_IN):
+            path = _BY_DEFAULT
         begin = f"{_DATED.sub('', path)}-{today.isoformat()}"
         tries = (begin if number == 1 else f"{begin}-{number}" for number in range(1, 100))
         return next(each for each in tries if not (self._source.folder / each).exists())
 
     def write_secret(self, path: str) -> Path:
-        """Write a new secret into a file that is not there yet, mode 0600. Raises `GlycanAgeError`."""
+        """Write a new secret into a file that is not there yet. Raises `GlycanAgeError`.
+
+        Its mode is 0600; 0640 where the old one is its group's to read, and nobody else's: the bridge may be in it.
+        """
         file, old = self._source.folder / path, self._source.folder / (self.path_of(self.count - 1) or "")
         try:
             make_folder(file.parent)
-            _write_new(file, secrets.token_urlsafe(48).encode() + b"\n", like=old if old.is_file() else file.parent)
+            like = old if old.is_file() and old.parent == file.parent else file.parent
+            mode = old.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH) if like == old else 0
+            group = stat.S_IRGRP if mode == stat.S_IRGRP else 0
+            _write_new(file, secrets.token_urlsafe(48).encode() + b"\n", like=like, more=group)
             sync(file.parent)
         except OSError as error:
             raise GlycanAgeError(f"{file}: the new secret cannot be written: {error.strerror}") from None
@@ -166,8 +181,8 @@ def _without_list(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "receiver": {**data["receiver"], "secrets": None}}
 
 
-def _write_new(file: Path, text: bytes, *, like: Path) -> None:
-    """Write a file that is not there yet (mode 0600, owned as `like` is), or leave none. Raises `OSError`."""
+def _write_new(file: Path, text: bytes, *, like: Path, more: int = 0) -> None:
+    """Write a file that is not there yet (mode 0600 and `more`, owner of `like`), or leave none. Raises `OSError`."""
     handle = os.open(file, _NEW, 0o600)
     try:
         with os.fdopen(handle, "wb") as opened:
@@ -175,6 +190,8 @@ def _write_new(file: Path, text: bytes, *, like: Path) -> None:
             opened.flush()
             os.fsync(opened.fileno())
         _give(file, like=like)
+        if more:
+            file.chmod(0o600 | more)
     except BaseException:
         file.unlink()
         raise

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from glycanbridge.errors import ParseError
 from glycanbridge.journal import Questions
 from glycanbridge.reconciling.held import IDENTITY, Facts, Held, Pause, told
 from glycanbridge.reconciling.making import Made, make
-from glycanbridge.reconciling.rows import Kind, Row, read_instant, same_text
+from glycanbridge.reconciling.rows import Kind, Row, read_instant, same_text, spelt_alike
 
 What = Literal["missing", "different", "contradicts", "incomplete"]
+MOST_OTHERS = 3
+"""So many other rows are named: a wrong column makes all rows of an export one thing, and each would name them all."""
 _PATIENT = ("patientId", "testId", "kitCode")
 
 
@@ -102,7 +105,7 @@ def _first_look(row: Row, kind: Kind, since: int | None, until: int | None) -> s
     if kind.sign == kind.at and not row.values.get(kind.sign):
         return "not_yet"
     at = read_instant(row.values.get(kind.at))
-    if at is not None and not ((since is None or at.ms >= since) and (until is None or at.ms < until)):
+    if at is not None and not ((since is None or at.ms >= since) and (until is None or at.ms + at.lasts_ms <= until)):
         return "outside"
     return None
 
@@ -118,27 +121,44 @@ def _judged(
     for row in rows:
         known = facts.about(row)
         whole = Row(row.place, {name: texts[0] for name, texts in known.items() if len(texts) == 1} | dict(row.values))
-        key = tuple(whole.values.get(name, "").strip() for name in kind.key)
+        key = tuple(spelt_alike(whole.values.get(name, "")) for name in kind.key)
         same = by_key.setdefault(key, []) if "" not in key else []
-        judged[id(row)] = "repeated" if same and _agree(row, same[0], kind) else _finding(row, whole, known, held)
+        judged[id(row)] = (
+            "repeated"
+            if same and _agree(row, same[0], kind)
+            else _finding(row, whole, known, held, facts.spelt_otherwise(row))
+        )
         if judged[id(row)] != "repeated":
             same.append(row)
     for same in by_key.values():
         for row in same if len(same) > 1 else ():
-            others = ", ".join(each.place for each in same if each is not row)
+            others = ", ".join(each.place for each in islice((each for each in same if each is not row), MOST_OTHERS))
+            others += ", and more" if len(same) > MOST_OTHERS + 1 else ""
             why = f"could this be the wrong patient? Another row of it says otherwise: {others}"
             judged[id(row)] = Finding(row=row, what="contradicts", why=why)
     return judged
 
 
-def _finding(row: Row, whole: Row, known: Mapping[str, tuple[str, ...]], held: Held) -> Finding | Literal["held"]:
-    """What is found of a row, and of the `whole` of it: with what is known besides, where that is one thing."""
+def _finding(
+    row: Row, whole: Row, known: Mapping[str, tuple[str, ...]], held: Held, spelt: list[str]
+) -> Finding | Literal["held"]:
+    """What is found of a row, and of the `whole` of it: with what is known besides, where that is one thing.
+
+    `spelt`: the fields that are known in another spelling.
+    """
     differ = held.differences(whole) if whole.values.keys() != row.values.keys() else None
     if differ is not None:  # what makes it the same was not all in the row
         return Finding(row=row, what="different", why=_different(differ)) if differ else "held"
     contradicted = _contradicted(row, known)
+    spelt = [*spelt, held.kind.key[0]] if held.is_spelt_otherwise(whole) else spelt
+    if not contradicted and spelt:
+        contradicted = f"the journal has another spelling of its {' and '.join(spelt)}: could it be the same?"
+    elif not contradicted and held.is_called_otherwise(whole):
+        contradicted = f"the journal has another {held.kind.key[0]} of the same test and time: could it be the same?"
     if contradicted:
         return Finding(row=row, what="contradicts", why=contradicted)
+    if row.doubt:
+        return Finding(row=row, what="incomplete", why=row.doubt)
     kind, values = held.kind, whole.values
     lacking = [name for name in kind.fields if name not in values and name != "reportUrl"]
     if lacking:

@@ -25,9 +25,10 @@ _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf
 _FORMULA_TEXT = re.compile(r'="(.*)"', re.DOTALL)
 _ESCAPED = re.compile(r"'(?=[\s\"'`]*[=+\-@＝＋－＠])")  # noqa: RUF001 (they begin formulas, too)
 """An apostrophe that keeps a cell from being a formula."""
-_SHORTENED = re.compile(r"[0-9][.,]?[0-9]*E\+[0-9]+")
+_SHORTENED = re.compile(r"[0-9][.,]?[0-9]*[Ee]\+[0-9]+")
 """What a spreadsheet makes of a long number."""
 _DECIMAL_COMMA = re.compile(r"[0-9]{1,3},[0-9]{1,2}")
+_TOO_FEW = "its line has fewer cells than there are columns, so which is which is not certain: export it anew"
 _SAVE_AGAIN = "save it as CSV UTF-8 and try again"
 
 
@@ -59,7 +60,7 @@ class Export:
                 raise ExportError(
                     f"{place}: {len(cells)} cells under {self._width} columns: a quotation mark or a delimiter is wrong"
                 )
-            yield Row(place, dict(self._values(place, cells)))
+            yield Row(place, dict(self._values(place, cells)), _TOO_FEW if len(cells) < self._width else "")
 
     def _values(self, place: str, cells: list[str]) -> Iterator[tuple[str, str]]:
         for name, index in self._columns.items():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from glycanbridge.journal import Filter, Questions
-from glycanbridge.reconciling.rows import KINDS, Kind, Row, read_instant, same_text
+from glycanbridge.reconciling.rows import KINDS, Kind, Row, read_instant, same_text, spelt_alike
 
 IDENTITY = ("kitCode", "testId", "patientId", "practiceId", "assignmentId")
 """What is the same in all events of one test."""
@@ -45,6 +45,8 @@ class Held:
         self._names = tuple(name for name in kind.fields if name not in (kind.at, kind.key[0], *kind.moving))
         self._packed = struct.Struct(f"{len(self._names) + 1}q")
         self._versions: dict[str, list[bytes]] = defaultdict(list)
+        self._spelt_alike: dict[str, str] = {}
+        self._times: dict[int, list[int]] = defaultdict(list)
 
     def add(self, data: Mapping[str, Any]) -> None:
         """Add what an event tells."""
@@ -52,9 +54,12 @@ class Held:
         version = self._packed.pack(
             at if type(at) is int and abs(at) < 2**63 else 0, *(_number(name, data.get(name)) for name in self._names)
         )
-        versions = self._versions[_text(data.get(self.kind.key[0])).strip()]
+        key = _text(data.get(self.kind.key[0])).strip()
+        self._spelt_alike.setdefault(spelt_alike(key), key)
+        versions = self._versions[key]
         if version not in versions:
             versions.append(version)
+            self._times[_number("testId", data.get("testId"))].append(self._packed.unpack(version)[0])
 
     def differences(self, row: Row) -> tuple[str, ...] | None:
         """The fields in which a row is none of the versions of it that are held; none of it if it is one of them.
@@ -74,6 +79,22 @@ class Held:
                 found.append((*differ, *((self.kind.at,) if at is not None and not at.may_be(held_at) else ())))
         return min(found, key=len, default=None)
 
+    def is_spelt_otherwise(self, row: Row) -> bool:
+        """Whether a row's key is not held, and one is that may be the same."""
+        key = row.values.get(self.kind.key[0], "").strip()
+        return key not in self._versions and spelt_alike(key) in self._spelt_alike
+
+    def is_called_otherwise(self, row: Row) -> bool:
+        """Whether a row's key is not held, and one of the same test and the same time is.
+
+        A report that is issued anew has a time of its own; where a list has ids of its own, no row would be held.
+        """
+        at = read_instant(row.values.get(self.kind.at))
+        if at is None or row.values.get(self.kind.key[0], "").strip() in self._versions:
+            return False
+        test = _number("testId", row.values.get("testId"))
+        return test != 0 and any(at.may_be(each) for each in self._times.get(test, ()))
+
 
 class Facts:
     """What the journal, and the rows that are missing, tell of the kits and tests that those rows are about."""
@@ -82,9 +103,11 @@ class Facts:
         self._rows = tuple(rows)
         self._kits: dict[str, dict[str, dict[str, str]]] = {}
         self._tests: dict[str, dict[str, dict[str, str]]] = {}
+        self._spellings: dict[tuple[str, str], set[str]] = {}
         for row in self._rows:
             _wanted(self._kits, row.values.get("kitCode"))
             _wanted(self._tests, row.values.get("testId"))
+            self._spellings.update({(name, spelt_alike(row.values.get(name, ""))): set() for name in IDENTITY})
 
     def gather(self, journal: Questions, pause: Pause) -> None:
         """Go through the journal for them, and once more for kits of which a row has named the test alone."""
@@ -101,19 +124,29 @@ class Facts:
         """Add what an event tells, if it is about one of them."""
         sets = data.get("sets")
         for each in sets if isinstance(sets, list) else ({},):
-            self._add({**data, **each} if isinstance(each, dict) else data)
+            told = {**data, **each} if isinstance(each, dict) else data
+            self._add(told)
+            for name in IDENTITY:
+                text = _text(told.get(name)).strip()
+                self._spellings.get((name, spelt_alike(text)), set()).add(text)
 
     def about(self, row: Row) -> dict[str, tuple[str, ...]]:
         """Every value of each field of `IDENTITY` that is known of the row's kit and test."""
-        of_test = self._tests.get(row.values.get("testId", "").strip(), {})
+        of_test = self._tests.get(spelt_alike(row.values.get("testId", "")), {})
         kit = row.values.get("kitCode", "").strip() or next(iter(of_test.get("kitCode", ())), "")
-        of_kit = self._kits.get(kit, {})
+        of_kit = self._kits.get(spelt_alike(kit), {})
         return {name: tuple((of_kit.get(name, {}) | of_test.get(name, {})).values()) for name in IDENTITY}
+
+    def spelt_otherwise(self, row: Row) -> list[str]:
+        """The fields that the journal knows in another spelling alone, of whatever kit: `7` where there is `007`."""
+        told = {name: text for name in IDENTITY if (text := row.values.get(name, "").strip())}
+        known = {name: self._spellings[name, spelt_alike(text)] for name, text in told.items()}
+        return [name for name, text in told.items() if known[name] and text not in known[name]]
 
     def _add(self, data: Mapping[str, Any]) -> None:
         told = {name: text for name in IDENTITY if (text := _text(data.get(name))).strip()}
         for things, name in ((self._kits, "kitCode"), (self._tests, "testId")):
-            thing = things.get(told.get(name, "").strip())
+            thing = things.get(spelt_alike(told.get(name, "")))
             if thing is not None:
                 for field, text in told.items():
                     thing[field].setdefault(text.strip(), text)
@@ -123,7 +156,7 @@ class Facts:
         before = len(self._kits)
         for row in self._rows:
             if not row.values.get("kitCode"):
-                of_test = self._tests.get(row.values.get("testId", "").strip(), {})
+                of_test = self._tests.get(spelt_alike(row.values.get("testId", "")), {})
                 for kit in of_test.get("kitCode", ()):
                     _wanted(self._kits, kit)
         return len(self._kits) > before
@@ -131,7 +164,7 @@ class Facts:
 
 def _wanted(things: dict[str, dict[str, dict[str, str]]], name: str | None) -> None:
     if name is not None and name.strip():
-        things.setdefault(name.strip(), defaultdict(dict))
+        things.setdefault(spelt_alike(name), defaultdict(dict))
 
 
 def _text(value: object) -> str:

@@ -61,11 +61,12 @@ def _rows(page: Any, settings: ListSettings, kind: Kind, where: str) -> Iterator
 def _values(item: Mapping[str, Any], names: Mapping[str, str], place: str) -> Iterator[tuple[str, str]]:
     for field, name in names.items():
         value = _at(item, name)
-        if value is _ABSENT or value is None or value == "":
+        if value is _ABSENT or value is None:
             continue
         if not isinstance(value, str | int | float) or isinstance(value, bool):
             raise GlycanAgeError(f"{place}: {name!r} is neither text nor a number: see glycanage.report_list.fields")
-        yield field, str(value)
+        if text := str(value).strip():
+            yield field, text
 
 
 def _next(page: Any, settings: ListSettings, where: str) -> str | None:

@@ -13,13 +13,15 @@ from glycanbridge.errors import ParseError
 from glycanbridge.events import parse
 from glycanbridge.identity import event_id
 from glycanbridge.journal import Journal, NewEvent, Recorded
-from glycanbridge.reconciling.rows import Kind, read_instant
+from glycanbridge.reconciling.rows import AGES, Kind, read_instant
 
 FLAG = "reconciled"
 """What such an event is told by, in the journal and in its body."""
 _ID = {"report-ready": "reportId", "kit-received": "testId"}
 """What its id is made of. No kit code: ids stand in logs."""
 _PLAIN = re.compile(r"[A-Za-z0-9._@-]{1,80}", re.ASCII)
+_AGE = re.compile(r"[0-9]{1,3}(\.[0-9]+)?", re.ASCII)
+_OLDEST = 130
 _PATH = re.compile(r"/(?!/)\S*")
 
 
@@ -39,6 +41,9 @@ def make(kind: Kind, values: Mapping[str, str]) -> Made:
     at = read_instant(values[kind.at])
     if at is None:
         raise ParseError(f"data.{kind.at}: expected milliseconds since the epoch, ISO 8601, or a date")
+    for name in AGES:
+        if name in kind.fields and not _is_age(values[name]):
+            raise ParseError(f"data.{name}: expected years from 0 to {_OLDEST}, such as 45.2")
     data: dict[str, Any] = {name: values.get(name) for name in kind.fields} | {kind.at: at.ms}
     if "reportUrl" in data and _PATH.fullmatch(data["reportUrl"] or "") is None:
         data["reportUrl"] = f"/reports/{data['reportId']}"
@@ -55,6 +60,11 @@ def keep(made: Made, *, journal: Journal, destinations: Destinations) -> Recorde
     owed_to = destinations.owed(event)
     new = NewEvent(event=event, id=event_id(made.body), body=made.body, owed_to=owed_to, flags=FLAG)
     return journal.record(new)
+
+
+def _is_age(text: str) -> bool:
+    """Whether it can be one: not `45,2`, `N/A`, `05. Feb` or what else an export or a spreadsheet has in its place."""
+    return _AGE.fullmatch(text) is not None and float(text) <= _OLDEST
 
 
 def _plain(name: str) -> str:

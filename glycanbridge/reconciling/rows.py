@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EPOCH_MS = re.compile(r"([0-9]{12,14})(\.0*)?", re.ASCII)
-"""From 1973 on: seconds, which have ten digits, must not be read as a day in January 1970."""
+_EPOCH_MS = re.compile(r"([0-9]{13})(\.0*)?", re.ASCII)
+"""From 2001 to 2286: neither seconds, with ten digits, nor 20260403120000 or 202604031200, which are days as well."""
 _ISO = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)"
     r"(?:[T ](?P<minute>\d\d:\d\d)(?P<second>:\d\d)?(?:[.,](?P<part>\d{1,9}))?\s?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)?)?",
@@ -18,6 +19,7 @@ _ISO = re.compile(
 )
 _WIDEST_ZONE_MS = 14 * 3_600_000
 """Kiribati's, the farthest from UTC."""
+_NUMBER = re.compile(r"0*([0-9]+?)(\.0*)?", re.ASCII)
 _PLAIN_NUMBER = re.compile(r"[0-9]+\.[0-9]*")
 
 
@@ -75,6 +77,8 @@ class Row:
     """Where it stands: `export.csv:12`."""
     values: Mapping[str, str] = field(repr=False)
     """By GlycanAge's name of the field; what is empty or not there is left out."""
+    doubt: str = ""
+    """Why nothing may be made of it, if there is a reason."""
 
 
 class Instant(NamedTuple):
@@ -87,10 +91,14 @@ class Instant(NamedTuple):
     naive: bool
     """No zone was told."""
 
+    @property
+    def over_ms(self) -> int:
+        """From when on it is past for certain, whatever zone was meant."""
+        return self.ms + self.lasts_ms + (_WIDEST_ZONE_MS if self.naive else 0)
+
     def may_be(self, ms: int) -> bool:
         """Whether it can be this millisecond."""
-        off_ms = _WIDEST_ZONE_MS if self.naive else 0
-        return self.ms - off_ms <= ms < self.ms + self.lasts_ms + off_ms
+        return self.ms - (_WIDEST_ZONE_MS if self.naive else 0) <= ms < self.over_ms
 
 
 def read_instant(text: str | None) -> Instant | None:
@@ -120,3 +128,15 @@ def same_text(name: str, text: str) -> str:
     """What is equal for two texts of a field that say the same: blanks around it, and zeros behind an age, do not."""
     text = text.strip()
     return text.rstrip("0").rstrip(".") if name in AGES and _PLAIN_NUMBER.fullmatch(text) else text
+
+
+def spelt_alike(text: str) -> str:
+    """What is equal for two ids that a spreadsheet, or a person, may have made of one.
+
+    The case, blanks and signs that are not seen, wide letters, zeros before a number and `.0` behind it: two ids that
+    differ in nothing else may be one, and may be two.
+    """
+    text = "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    text = text if text.isascii() else "".join(each for each in text if unicodedata.category(each) != "Cf")
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text
