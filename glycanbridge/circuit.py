@@ -42,6 +42,11 @@ class Circuit:
     answered_at: int | None = None
     """When a delivery got through, for the first time after the last failure."""
 
+    @property
+    def comes_back(self) -> bool:
+        """It is open, and the last attempt got through: one delivery at a time goes, until `failures` more have."""
+        return self.open_since is not None and self.answered_at is not None and self.answered_at == self.probe_at
+
     def after(self, outcome: Outcome, *, brake: Brake, probe: bool, now: int) -> Circuit:
         """The circuit after an attempt ended in `outcome` at `now`."""
         if outcome.scope is Scope.DELIVERY:  # nothing is known of the destination: it may not even have been asked

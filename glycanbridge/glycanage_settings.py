@@ -123,7 +123,9 @@ class GlycanAgeSettings(Strict):
     """
     ca_file: LocalPath | None = None
     """The certificates of authorities that are trusted, PEM; by default the system's."""
-    reports: ReportSettings = ReportSettings()
+    reports: ReportSettings = Field(
+        default={}, validate_default=True
+    )  # so that it is looked at: its paths are in our folder
     report_list: ListSettings | None = None
     """Where finished reports are listed, for `reconcile --api`."""
     columns: Mapping[ListedField, str] = {}

@@ -130,7 +130,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return _bind(host, port)
     except OSError as error:
-        raise ListenError(f"{host}:{port} cannot be listened on: {error.strerror}") from None
+        raise ListenError(
+            f"{host}:{port} cannot be listened on: {error.strerror}; `glycanbridge doctor` says more"
+        ) from None
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -18,6 +18,7 @@ from glycanbridge.cli import COMMANDS, main
 from glycanbridge.cli.options import Moment
 from glycanbridge.places import KEYS
 from glycanbridge.settings import Settings
+from glycanbridge.testing import Answer, HttpPeer
 
 TAKE = {"all": {"plugin": "recorder", "settings": {"file": "taken.txt"}}}
 
@@ -327,6 +328,7 @@ def test_send_posts_a_signed_sample_and_says_what_came_back(serving):
     assert [done.returncode for done in sent] == [0, 0]
     assert all(done.stdout.startswith('200 {"status":"accepted"') for done in sent)
     assert (bad.returncode, bad.stdout[:3]) == (1, "401")
+    assert "restart the bridge if the file was changed" in bad.stderr
     assert (elsewhere.returncode, elsewhere.stdout[:3]) == (1, "404")
 
 
@@ -346,6 +348,13 @@ def test_send_changes_what_it_is_told_to(serving):
 
 def test_send_says_what_to_do_when_nobody_answers(serving):
     """And when it is not known where to."""
+    page = "<html>" + "x" * 5000
+    with HttpPeer(Answer(200, page)) as stranger:
+        other = serving.run("send", "report-ready", "--to", stranger.url)
+    assert (other.returncode, len(other.stdout)) == (1, 205)
+    assert "that is no answer of a GlycanBridge's" in other.stderr
+    nowhere = serving.run("send", "report-ready", "--to", "https://bridge.invalid/x")
+    assert "its name cannot be resolved" in nowhere.stderr
     nobody = serving.run("send", "report-ready", "--to", "http://127.0.0.1:9/x")
     unknown = serving.run("send", "report-ready")
     wrong = serving.run("send", "report-ready", "--to", "http://127.0.0.1:9/x", "--set", "data.nothing.more=1")

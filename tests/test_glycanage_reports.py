@@ -16,6 +16,7 @@ import pytest
 from glycanbridge.errors import NotYetError, PermanentError
 from glycanbridge.glycanage.reports import REMEMBERED_S, NoReports, Reports
 from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.settings import read_settings
 from glycanbridge.testing import Answer, Fault, HandClock, HttpPeer, sample_body, sample_delivery, sample_report
 
 PDF = Answer(200, sample_report(), {"Content-Type": "application/pdf"})
@@ -193,7 +194,7 @@ CUT = sample_report()[:-40]
         (Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n%PDF-%%EOF", then=Fault.CLOSE), "broke off"),
         (Answer(401, '{"message": "patient_123"}'), "it does not know this e-mail address with this token"),
         (Answer(403), "may not do that"),
-        (Answer(404, '{"message": "patient_123 has no report"}'), "there is no such thing"),
+        (Answer(404, '{"message": "patient_123 has no report"}'), "GlycanAge has no such report, or not yet"),
         (Answer(406), "answered 406"),
     ],
 )
@@ -345,6 +346,17 @@ def test_authorities_that_cannot_be_read_are_waited_for_and_named(tmp_path, peer
 
     with pytest.raises(NotYetError, match=r"glycanage\.ca_file"):
         desk.file()
+
+
+@pytest.mark.parametrize("more", [{}, {"reports": {"keep_days": 3}}])
+def test_reports_are_kept_in_the_bridges_folder_wherever_it_was_started(serving, monkeypatch, tmp_path, more):
+    """As every path in bridge.yaml is; also where the file says nothing of it."""
+    account = {"base_url": "https://api.glycanage.example", "email": "a@clinic.example", "token": "t"}
+    serving.configure({}, glycanage=account | more)
+    monkeypatch.chdir(tmp_path)
+
+    settings, _ = read_settings(serving.config)
+    assert settings.glycanage.reports.directory == serving.folder / "var" / "reports"
 
 
 def test_a_bridge_without_an_account_waits_for_one(desk):

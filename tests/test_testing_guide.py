@@ -213,7 +213,7 @@ def enter(terminal: Terminal, each: Snippet, shown: str) -> None:
 def examine(terminal: Terminal, block: Snippet) -> None:
     """`doctor` may find something to say about a rehearsal, but it must not fall over."""
     terminal._run(block.text)
-    assert "problems, " in terminal.said
+    assert "problems: " in terminal.said
     assert "Traceback" not in terminal.said
 
 

@@ -19,7 +19,7 @@ def command(config: Path) -> None:
     template = resources.files("glycanbridge") / "bridge.yaml"
     folder = config.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
-    _write_new(config, template.read_text("utf-8"), 0o644)
+    _write_new(config, template.read_text("utf-8"), 0o600)  # people write tokens into it
     _make_private(folder / "var")
     _write_new(folder / "var" / "webhook-secret", secrets.token_urlsafe(48) + "\n", 0o600)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 from contextlib import closing
 from importlib import resources
@@ -18,6 +19,13 @@ from glycanbridge.cli.own_receiver import own_url
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.settings import read_settings
 from glycanbridge.signature import HEADER, sign
+
+LONGEST_SHOWN = 200
+"""Characters of somebody else's page."""
+UNSIGNED = (
+    "it takes another secret than bridge.yaml has now: restart the bridge if the file was changed; "
+    "if something stands between, `glycanbridge doctor` and docs/troubleshooting.md"
+)
 
 
 @click.command
@@ -49,8 +57,8 @@ def command(  # noqa: PLR0917 (click names them)
     body = json.dumps(event).encode()
     secret = settings.receiver.secrets[0].get_secret_value()
     signature = sign(body, secret + "wrong" if bad_signature else secret)
-    status = _post(to or own_url(settings.receiver), body, signature)
-    click.get_current_context().exit(0 if status == 200 else 1)
+    taken = _post(to or own_url(settings.receiver), body, signature)
+    click.get_current_context().exit(0 if taken else 1)
 
 
 def _change(event: dict[str, Any], change: str) -> None:
@@ -75,7 +83,7 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def _post(url: str, body: bytes, signature: str) -> int:
+def _post(url: str, body: bytes, signature: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -87,9 +95,20 @@ def _post(url: str, body: bytes, signature: str) -> int:
             connection.request("POST", parts.path or "/", body, {"Content-Type": "application/json", HEADER: signature})
             answer = connection.getresponse()
             text = answer.read().decode("utf-8", "replace")
+    except socket.gaierror:
+        raise click.ClickException(
+            f"{url}: its name cannot be resolved; see to the URL, or to this machine's DNS"
+        ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise click.ClickException(f"{url} does not answer ({error}); does `glycanbridge serve` run?") from None
     took_ms = (time.monotonic() - started) * 1000
-    click.echo(f"{answer.status} {text}")
+    ours = text.startswith("{")
+    click.echo(f"{answer.status} {text if ours else ' '.join(text.split())[:LONGEST_SHOWN]}")
     click.echo(f"answered in {took_ms:.0f} ms by {url}", err=True)
-    return answer.status
+    if not ours:
+        click.echo(
+            "that is no answer of a GlycanBridge's: another program has this address, or stands before it", err=True
+        )
+    elif answer.status == 401:
+        click.echo(UNSIGNED, err=True)
+    return ours and answer.status == 200

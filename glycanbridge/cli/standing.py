@@ -33,7 +33,7 @@ def list_destinations(config: Path, *, as_json: bool) -> None:
             {
                 "destination": name,
                 "plugin": told.settings.plugin if told else None,
-                "runs": f"no: {held_up}" if held_up else "yes",
+                "runs": f"no: {held_up}" if held_up else _pace(standings.get(name)),
                 "pending": row.pending,
                 "running": row.running,
                 "held": row.held,
@@ -57,7 +57,14 @@ def hindrance(destination: Destination | None, standing: Standing | None) -> str
         told.append(destination.hindrance)
     if standing is not None and standing.paused_at is not None:
         told.append(f"paused by {standing.paused_by} since {iso(standing.paused_at)}: {standing.reason}")
-    if standing is not None and standing.circuit.open_since is not None:
+    if standing is not None and standing.circuit.open_since is not None and not standing.circuit.comes_back:
         since, again, trouble = iso(standing.circuit.open_since), iso(standing.circuit.probe_at), standing.trouble
         told.append(f"fails since {since}, tried again at {again}" + (f": {trouble}" if trouble else ""))
     return "; ".join(told) or None
+
+
+def _pace(standing: Standing | None) -> str:
+    """How a destination goes that nothing holds up."""
+    if standing is None or not standing.circuit.comes_back:
+        return "yes"
+    return f"yes: it is back, and goes one by one until {standing.circuit.failures} more have got through"

@@ -58,6 +58,8 @@ def refused(
     Nothing is quoted that has a piece of what is `hidden` in it: an answer may repeat what was sent, a secret too.
     """
     reason = _REASONS.get(status) or _by_hundred(status)
+    if status in {404, 410} and not quote:
+        reason = "GlycanAge has no such report, or not yet"
     said = _said(body, hidden) if quote else ""
     if "html" in headers.get("content-type", "").lower():
         reason += "; the answer is a web page: is glycanage.base_url the API, or does a proxy stand before it?"

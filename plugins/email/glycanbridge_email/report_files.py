@@ -28,7 +28,7 @@ class ReportFile:
         if self.content is not None:
             sentence = f"The report is attached: {FILE_NAME}."
         elif self.why_missing is not None:
-            sentence = f"The report file is missing: {self.why_missing.rstrip('.')}."
+            sentence = f"The report file is missing: {self.why_missing.removeprefix('the report: ').rstrip('.')}."
         return {"report_file": sentence, "attached": self.content is not None}
 
 
