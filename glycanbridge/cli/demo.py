@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from glycanbridge.cli.options import Number
 from glycanbridge.demo.show import Demo, Wish
 from glycanbridge.simulator.lives import MOST_KITS
 
 
 @click.command
 @click.option("--kits", type=click.IntRange(1, MOST_KITS), default=10, show_default=True, help="So many kits.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="For so long.")
+@click.option("--seconds", type=Number(1, 3600), default=20.0, show_default=True, help="For so long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another number, another story.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="An empty folder to do it in; by "
               "default a new one among the temporary files.")  # fmt: skip
