@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -33,5 +34,6 @@ def command(**wish: object) -> None:
 
 
 def _typed() -> str:
-    """How this program was called, to be typed again: `.venv/bin/glycanbridge`."""
-    return sys.argv[0] if Path(sys.argv[0]).stem == "glycanbridge" else "glycanbridge"
+    """How this program is called from any folder, since another terminal begins elsewhere: `/opt/bin/glycanbridge`."""
+    called = Path(sys.argv[0])
+    return shlex.quote(str(called.absolute())) if called.stem == "glycanbridge" else "glycanbridge"
