@@ -534,6 +534,18 @@ def test_a_destination_that_is_gone_disabled_or_unusable(owing, folder):
         assert identity in {each.id for each in folder.look()}
 
 
+def test_of_a_destination_that_is_gone_only_what_can_be_decided_is_told(owing, folder):
+    """It was left alone once: nobody can mend that now, nor replay what it was owed; nor is it owed nothing."""
+    owing(PermanentError("no such patient"), later_s=1)
+    owing(DestinationError("the password is wrong"))
+    folder.configure(destinations={})
+    found = {each.id: each for each in folder.look() if each.id.startswith("deliveries.")}
+
+    assert set(found) == {"deliveries.gone", "deliveries.dead"}
+    assert "deliveries discard --destination a" in found["deliveries.gone"].do
+    assert "dead-letters discard --destination a" in found["deliveries.dead"].do
+
+
 def test_dead_letters_that_were_not_understood_or_are_damaged(folder, dead_letters):
     """Those that were given up are told with their destination."""
     folder.configure(dead_letters="dead-letters")

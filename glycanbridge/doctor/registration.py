@@ -86,7 +86,10 @@ def _events(facts: Facts, ours: Sequence[Registration]) -> Iterator[Finding]:
     missing = [each for each in wanted if each not in registered]
     if missing:
         told = f"destinations take {', '.join(missing)}, and it is not registered for that"
-        do = "correct `glycanage.events` in bridge.yaml, then `glycanbridge webhooks register`"
+        do = (
+            "correct `glycanage.events` in bridge.yaml, then `glycanbridge webhooks register --again`, and "
+            "`glycanbridge webhooks delete` of the old one, once the new one is approved"
+        )
         yield problem("glycanage.events", _ABOUT, told, do)
     else:
         yield ok("glycanage.events", _ABOUT, "registered for all that the destinations take")
