@@ -90,7 +90,7 @@ def test_every_far_side_is_asked_and_none_that_hangs_is_waited_for(folder):
         "refuser": ("problem", "the password is wrong"),
         "hanger": ("problem", "check() does not come back within 0.5 s"),
     }
-    assert found["mistaken"].found.startswith("KeyError at mistaken.py")
+    assert found["mistaken"].found.startswith("check() failed: KeyError at mistaken.py")
 
 
 def test_a_far_side_that_hangs_does_not_keep_the_command_from_ending(serving):
@@ -143,6 +143,7 @@ REGISTRATIONS = [
     ([OURS | {"events": ["kit-received"], "status": "approved"}], {"events": "problem"}),
     ([OURS | {"status": "pending"}, OURS | {"status": "approved"}], {"registration": "warning", "approval": "ok"}),
     ([{"url": "https://other.example/x"}], {"registration": "problem"}),
+    ([OURS | {"name": "GlycanBridge (secret 00000000)"}], {"registration": "ok", "secret": "problem"}),
     ([], {"registration": "problem"}),
     ({"webhooks": []}, {"registration": "problem"}),
     ({"message": "hello"}, {"registration": "note"}),

@@ -83,7 +83,10 @@ def _standing(name: str, standing: Standing) -> Iterator[Finding]:
     if standing.paused_at is not None:
         told = f"paused by {standing.paused_by}: {standing.reason}; what it is owed waits"
         yield warning("deliveries.paused", name, told, resume)
-    if standing.circuit.open_since is not None:
+    if standing.circuit.comes_back:
+        told = f"it is back, and goes one by one until {standing.circuit.failures} more have got through"
+        yield note("deliveries.circuit", name, told, f"nothing; or at once: {resume}")
+    elif standing.circuit.open_since is not None:
         told = f"it fails, and is left alone but for a probe now and then: {standing.trouble or 'no error is kept'}"
         do = f"mend it, `glycanbridge check --online` looks whether it is; then, not to wait: {resume}"
         yield problem("deliveries.circuit", name, told, do)

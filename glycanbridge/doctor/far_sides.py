@@ -8,89 +8,97 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from glycanbridge.destinations import Destination
-from glycanbridge.doctor.asking import Hung, within
+from glycanbridge.doctor.asking import within
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.findings import Finding, ok, problem
-from glycanbridge.errors import told_to_people
+from glycanbridge.errors import GlycanBridgeError, without_text
 from glycanbridge.rehearsal import killed_by
 
 LONGEST_TEXT = 1000
 """So many characters of what a plugin says are told; a pipe holds them all."""
 
 
-class _Said(NamedTuple):
-    fine: bool
+class Asked(NamedTuple):
+    """What became of a question."""
+
+    how: Literal["fine", "failed", "ended", "hangs"]
+    """`ended`: the plugin has ended its process; `hangs`: it did not come back in time."""
     told: str
-
-
-class _Ended(Exception):
-    """The plugin has ended its process, or did not come back in it; the text says how."""
+    """What `check()` says, or what is wrong."""
 
 
 def far_sides(facts: Facts) -> Iterator[Finding]:
     """What each plugin finds, all of them asked at once."""
-    running = {each.name: each for each in facts.configured.destinations.values() if each.runs}
-    limits_s = {name: min(facts.machine.patience_s, each.settings.timeout_s) for name, each in running.items()}
-    told: dict[str, _Said | BaseException] = {**_in_processes(running, limits_s)}
-    told |= within(limits_s, {name: partial(_ask, each) for name, each in running.items() if name not in told})
-    for name in running:
-        yield _found(name, told[name], limits_s[name])
+    running = [each for each in facts.configured.destinations.values() if each.runs]
+    for name, (how, told) in asked(running, facts.machine.patience_s).items():
+        if how == "fine":
+            yield ok("destinations.check", name, told)
+        elif how == "failed":
+            do = f"mend it, `glycanbridge check --online` tries again; then `glycanbridge destinations resume {name}`"
+            yield problem("destinations.check", name, told, do)
+        elif how == "ended":
+            do = "a fault of the plugin's or of a library: look for a newer version, `glycanbridge plugins list`"
+            yield problem("destinations.check", name, told, do)
+        else:
+            do = "its far side hangs, or a firewall drops what is sent to it: look at its address in bridge.yaml"
+            yield problem("destinations.hangs", name, told, do)
 
 
-def _found(name: str, told: _Said | BaseException, limit_s: float) -> Finding:
-    if isinstance(told, _Said) and told.fine:
-        return ok("destinations.check", name, told.told)
-    if isinstance(told, _Said):
-        do = f"mend it, `glycanbridge check --online` tries again; then `glycanbridge destinations resume {name}`"
-        return problem("destinations.check", name, told.told, do)
-    why = f"does not come back within {limit_s:g} s" if isinstance(told, Hung) else str(told)
-    if "ends the process" in why:
-        do = "a fault of the plugin's or of a library: look for a newer version, `glycanbridge plugins list`"
-        return problem("destinations.check", name, f"check() {why}", do)
-    do = "its far side hangs, or a firewall drops what is sent to it: look at its address in bridge.yaml"
-    return problem("destinations.hangs", name, f"check() {why}", do)
+def asked(destinations: Sequence[Destination], patience_s: float) -> dict[str, Asked]:
+    """What each destination's `check()` says, by its name; none takes longer than `timeout_s` or `patience_s`."""
+    limits_s = {each.name: min(patience_s, each.settings.timeout_s) for each in destinations}
+    told: dict[str, Asked] = _in_processes(destinations, limits_s)
+    left = {each.name: partial(_ask, each) for each in destinations if each.name not in told}
+    for name, found in within(limits_s, left).items():  # `_ask` raises nothing
+        told[name] = found if isinstance(found, Asked) else _late(limits_s[name])
+    return {each.name: told[each.name] for each in destinations}
 
 
-def _in_processes(running: Mapping[str, Destination], limits_s: Mapping[str, float]) -> dict[str, _Said | _Ended]:
+def _late(limit_s: float) -> Asked:
+    return Asked("hangs", f"check() does not come back within {limit_s:g} s")
+
+
+def _in_processes(destinations: Sequence[Destination], limits_s: Mapping[str, float]) -> dict[str, Asked]:
     """What those say, or how they end, that could be asked in a process of their own."""
-    pipes = [os.pipe() for _ in running]
+    pipes = [os.pipe() for _ in destinations]
+    told: dict[str, Asked] = {}
     try:
-        asked = [partial(_write, each, end) for each, (_, end) in zip(running.values(), pipes, strict=True)]
-        told: dict[str, _Said | _Ended] = {}
-        for name, ended, (begin, _) in zip(
-            running, killed_by(asked, within_s=[limits_s[name] for name in running]), pipes, strict=True
-        ):
+        asked = [partial(_write, each, end) for each, (_, end) in zip(destinations, pipes, strict=True)]
+        ends = killed_by(asked, within_s=[limits_s[each.name] for each in destinations])
+        for each, ended, (begin, _) in zip(destinations, ends, pipes, strict=True):
             os.set_blocking(begin, False)  # whoever was left behind by a plugin may hold the other end
             if ended is not None:
-                told[name] = _Ended(ended)
+                late = ended.startswith("does not come back")
+                told[each.name] = _late(limits_s[each.name]) if late else Asked("ended", f"check() {ended}")
             else:
-                try:
-                    told[name] = _Said(*json.loads(os.read(begin, 65_536)))
-                except (BlockingIOError, ValueError):  # there are no forks here
-                    continue
-        return told
+                with suppress(BlockingIOError, ValueError):  # there are no forks here
+                    told[each.name] = Asked(*json.loads(os.read(begin, 65_536)))
     finally:
-        for each in pipes:
-            os.close(each[0])
-            os.close(each[1])
+        for begin, end in pipes:
+            os.close(begin)
+            os.close(end)
+    return told
 
 
 def _write(destination: Destination, end: int) -> None:
     os.write(end, json.dumps(_ask(destination)).encode())
 
 
-def _ask(destination: Destination) -> _Said:
+def _ask(destination: Destination) -> Asked:
     try:
         attempts = destination.attempts()
         try:
             found = attempts.check()
         finally:
             attempts.close()
+    except GlycanBridgeError as error:
+        return Asked("failed", str(error)[:LONGEST_TEXT])
     except BaseException as error:
-        return _Said(fine=False, told=told_to_people(error)[:LONGEST_TEXT])
-    return _Said(fine=True, told=str(found or "the plugin has nothing to check")[:LONGEST_TEXT])
+        return Asked("failed", f"check() failed: {without_text(error)}"[:LONGEST_TEXT])
+    return Asked("fine", str(found or "the plugin has nothing to check")[:LONGEST_TEXT])

@@ -14,6 +14,8 @@ from glycanbridge.errors import GlycanAgeError
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.glycanage.api import Api
 from glycanbridge.glycanage.registrations import Registration, read_all
+from glycanbridge.settings import secrets_in
+from glycanbridge.signature import fingerprint
 
 _ABOUT = "the webhook at GlycanAge"
 _ASK = "ask GlycanAge's team to approve it (support, with the webhook's name); nothing is sent before"
@@ -64,6 +66,7 @@ def _registered(facts: Facts, url: str, listed: Sequence[Registration]) -> Itera
     else:
         yield ok("glycanage.registration", _ABOUT, f"registered for {url}")
     yield _approval(ours)
+    yield from _secrets(facts, ours)
     yield from _events(facts, ours)
 
 
@@ -76,6 +79,19 @@ def _approval(ours: Sequence[Registration]) -> Finding:
     status = next((f" (its status is {each.status!r})" for each in ours if each.status), "")
     told = f"GlycanAge's answer does not tell whether it is approved{status}"
     return note("glycanage.approval", _ABOUT, told, _ASK)
+
+
+def _secrets(facts: Facts, ours: Sequence[Registration]) -> Iterator[Finding]:
+    """Whether what GlycanAge signs with is known here; as far as the names tell, which `webhooks register` gives."""
+    known = {fingerprint(each) for each in secrets_in(facts.source).values()}
+    strange = [each for each in ours if each.approved is not False and each.fingerprint not in {None, *known}]
+    for each in strange:
+        told = (
+            f"{each.id} was registered with the secret {each.fingerprint}, which is not in bridge.yaml: events get 401"
+        )
+        again = f"`glycanbridge webhooks register --again`, then `glycanbridge webhooks delete {each.id}`"
+        do = f"put that secret's file back into receiver.secrets and restart the bridge; or {again}"
+        yield problem("glycanage.secret", _ABOUT, told, do)
 
 
 def _events(facts: Facts, ours: Sequence[Registration]) -> Iterator[Finding]:
