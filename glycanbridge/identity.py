@@ -52,6 +52,11 @@ def event_id(body: bytes) -> EventId:
     return EventId(whole.hex(), whole.hex(), whole)
 
 
+def short(an_id: str) -> str:
+    """Enough of an event's id to name it: a hash is cut, and every command takes the beginning of an id."""
+    return an_id[:12] if len(an_id) == 64 else an_id
+
+
 def is_whole(body: bytes, digest: bytes) -> bool:
     """Whether a body is still what `digest` (see `EventId`) was taken of: a disk may flip a bit, a kit code another."""
     try:

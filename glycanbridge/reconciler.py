@@ -81,7 +81,15 @@ class Reconciler:
             since, until = self._begin(), self._clock() - GRACE_MS
             every = listed(api, listing, REPORTS, pause=self._pause)
             rows = (each for each in every if not _may_be_after(each, until))
-            found = compare(rows, kind=REPORTS, journal=self._journal, since=since, until=until, pause=self._pause)
+            found = compare(
+                rows,
+                kind=REPORTS,
+                journal=self._journal,
+                since=since,
+                until=until,
+                pause=self._pause,
+                clock=self._clock,
+            )
         for made in found.missing:
             self._pause()
             if not keep(made, journal=self._journal, destinations=self._destinations).duplicate:

@@ -56,7 +56,10 @@ def verify(body: bytes, header: str | None, secrets: Sequence[str]) -> int:
 
 
 def fingerprint(secret: str) -> str:
-    """Eight hex digits that tell one secret from another and nothing else about it."""
+    """Eight hex digits that tell one secret from another.
+
+    Of a random secret they tell nothing else. One that can be guessed can be guessed by them as well.
+    """
     return hashlib.sha256(b"glycanbridge fingerprint:" + secret.encode()).hexdigest()[:8]
 
 

@@ -15,6 +15,7 @@ from test_reconciling import NEW, ROW, page, record, without
 from test_story import taken
 
 from glycanbridge.cli import main
+from glycanbridge.dead_letters import DeadLetters
 from glycanbridge.journal import Filter
 from glycanbridge.journals.opening import open_journal
 from glycanbridge.testing import SECRET, Answer, HttpPeer
@@ -95,8 +96,9 @@ def test_what_is_missing_is_listed_and_made_only_with_yes(clinic):
     assert (code, clinic.held[0]) == (0, ("reconciled:report-ready:report_2", "reconciled"))
     assert json.loads(out) == {
         "report_id": "report_2", "test_id": "test_56789", "kit_code": "KIT001234",
-        "created_on": "2023-08-27T07:56:40.001Z", "what": "missing", "why": "no event of it has come",
+        "created_on": "2023-08-27T07:56:40.001Z", "what": "made", "why": "no event of it has come",
         "place": f"{clinic.export}:3", "event_id": "reconciled:report-ready:report_2", "made": True,
+        "row": None, "held": None,
     }  # fmt: skip
     assert err.endswith("\n1 made\n")
     assert clinic.run(clinic.export, "--yes")[:2] == (0, "")
@@ -117,8 +119,57 @@ def test_what_cannot_be_made_is_left_and_told_by_the_exit_code(clinic):
 
     assert (code, len(clinic.held)) == (1, 2)
     assert "could this be the wrong patient?" in out
+    assert [line.split()[3] for line in out.splitlines()[1:]] == [
+        "different", "contradicts", "contradicts", "made", "incomplete",
+    ]  # fmt: skip
     assert err.endswith("5 reports: 1 missing, 1 different, 2 contradicts, 1 incomplete\n1 made\n")
     assert clinic.compare() == (1, ["different", "contradicts", "contradicts", "incomplete"])
+
+
+def test_of_what_differs_both_values_are_told_and_the_event_can_be_shown(clinic):
+    """A person compares them: nobody else can say which is right. The table has no patient in it."""
+    clinic.write(without(ROW, glycanAge="46", patientId="patient_9", createdOn="2023-08-27T07:57Z"), NEW)
+    (held,) = clinic.held
+
+    (line, _) = clinic.run(clinic.export, "--json")[1].splitlines()
+    told = json.loads(line)
+    out = clinic.run(clinic.export)[1]
+
+    assert told["row"] == {"patientId": "patient_9", "glycanAge": "46", "createdOn": "2023-08-27T07:57:00.000Z"}
+    assert told["held"] == {"patientId": "patient_123", "glycanAge": "45.2", "createdOn": "2023-08-27T07:56:40.000Z"}
+    assert (told["event_id"], told["made"]) == (held[0], False)
+    cells = [line.split()[3:5] for line in out.splitlines()[1:]]
+    assert out.splitlines()[0].split()[-3:] == ["WHAT", "EVENT", "WHY"]
+    assert cells == [["different", held[0][:12]], ["missing", "-"]]
+    assert ("patient_" in out, "46" in out.replace(held[0][:12], "")) == (False, False)
+    shown = CliRunner().invoke(main, ["events", "show", cells[0][1], "-c", str(clinic.config)])
+    assert '"glycanAge": "45.2"' in shown.stdout
+
+
+def test_what_waits_in_quarantine_is_told_where_something_is_missing(clinic):
+    """It may be just that, in a form which was not understood: made from a list it would come twice."""
+    letters = DeadLetters(clinic.folder / "var" / "dead-letters")
+    clinic.configure(dead_letters=str(letters.directory))
+    told = "in quarantine; `glycanbridge dead-letters list`: replay them first\n"
+    clinic.write(NEW)
+    assert "in quarantine" not in clinic.run(clinic.export)[2]
+    letters.quarantine(b"[]", reason="not an event")
+    assert clinic.run(clinic.export)[2].startswith(f"1 body waits {told}")
+    letters.quarantine(b"{}", reason="not an event")
+    (letters.directory / "damaged.json").write_text("{")
+    assert clinic.run(clinic.export)[2].startswith(f"2 bodies wait {told}")
+    clinic.write(ROW)
+    assert "in quarantine" not in clinic.run(clinic.export)[2]
+
+
+def test_a_directory_of_dead_letters_that_cannot_be_read_stops_nothing(clinic):
+    """It is only a hint."""
+    (clinic.folder / "file").write_text("")
+    clinic.configure(dead_letters=str(clinic.folder / "file"))
+    clinic.write(NEW)
+
+    assert clinic.run(clinic.export, "--yes")[0] == 0
+    assert len(clinic.held) == 2
 
 
 def test_times_without_a_zone_rows_without_a_report_and_other_times_are_told(clinic):
@@ -229,6 +280,7 @@ def test_the_page_is_walked_through_and_a_serving_bridge_delivers_what_is_made(s
     look, make, kits = lines("From an export")
     (api,) = lines("From GlycanAge's API")
     listed, shown = lines("What is marked")
+    compared, told = lines("What differs")
     with served(serving):
         serving.post(sample("kit-received"))
         until(lambda: len(taken(serving)) == 1)
@@ -239,6 +291,13 @@ def test_the_page_is_walked_through_and_a_serving_bridge_delivers_what_is_made(s
         assert "report_3" in type_it(api, 1)
         assert serving.post(sample()).told["status"] == "accepted"  # the genuine one comes after all
         until(lambda: len(taken(serving)) == 4)
+        (serving.folder / "export.csv").write_text(text.replace("45.2", "46"))
+        assert "1 held" not in (differs := type_it(look))
+        assert shlex.split(compared)[-1] in differs
+        assert '"glycanAge": "45.2"' in type_it(compared)
+        assert type_it(f"{told} --to {serving.url}").startswith("200 ")
+        until(lambda: len(taken(serving)) == 5)
+        assert "2 reports: 1 held, 1 different" in type_it(look)
     assert type_it(listed).count("reconciled\n") == 2
     assert '"patientId": "patient_123"' in type_it(shown)
     assert "reconciled:report-ready:report_2:all report-ready 1" in taken(serving)

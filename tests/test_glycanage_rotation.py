@@ -16,7 +16,7 @@ from serving import sample, until
 
 from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.errors import GlycanAgeError, JournalUnavailable
-from glycanbridge.glycanage.notes import DELETED, REGISTERED, ROTATED, SIGNED, TAKES, SecretNotes
+from glycanbridge.glycanage.notes import DELETED, REGISTERED, ROTATED, SIGNED, SecretNotes, taken, takes
 from glycanbridge.glycanage.secret_files import SecretList
 from glycanbridge.journals.opening import open_by_hand, open_journal
 from glycanbridge.settings import load
@@ -62,17 +62,23 @@ def url_of(clinic) -> str:
 
 def bridge_runs(clinic, *secrets: str, signed: str | None = None) -> None:
     """What a bridge's keeper does: it notes what is taken, and what has signed."""
-    taken = Secrets(secrets)
+    own = Secrets(secrets)
     if signed is not None:
-        taken.verify(b"{}", sign(b"{}", signed))
+        own.verify(b"{}", sign(b"{}", signed))
     with closing(open_by_hand(url_of(clinic))) as journal:
-        SecretNotes(journal, taken).write()
+        SecretNotes(journal, own).write()
 
 
 def noted(clinic, about: str) -> list[str]:
     """What the journal was told about something."""
     with closing(open_by_hand(url_of(clinic))) as journal:
         return [each.what for each in journal.history(about)]
+
+
+def taken_by(clinic) -> tuple[str, ...]:
+    """The secrets that the bridge takes which was started last."""
+    with closing(open_by_hand(url_of(clinic))) as journal:
+        return takes(journal)
 
 
 def rotate(clinic, *arguments: str, code: int = 0) -> dict[str, object]:
@@ -105,11 +111,11 @@ def test_a_whole_rotation_loses_no_event_and_no_byte_of_bridge_yaml(serving, gly
     assert "next: restart the bridge now" in begun
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert clinic.config.read_bytes() == before.replace(LINE.encode(), LINE.encode() + line)
-    assert "no bridge has taken it yet" in run("rotate")
+    assert "the bridge that was started last does not take it" in run("rotate")
 
     serving.stop()
     serving.start()
-    until(lambda: noted(clinic, f"secret {fingerprint(new)}") == [TAKES])
+    until(lambda: taken_by(clinic) == (FP, fingerprint(new)))
     assert f"Registered the webhook wh_2 for {PUBLIC} with the new secret {fingerprint(new)}: pending" in run("rotate")
     assert [each.json["secret"] for each in glycanage.peer.requests if each.method == "POST"] == [SECRET, new]
     assert "No event that was signed with it has come yet" in run("rotate")
@@ -126,12 +132,14 @@ def test_a_whole_rotation_loses_no_event_and_no_byte_of_bridge_yaml(serving, gly
     assert [each["id"] for each in glycanage.webhooks] == ["wh_2"]
     assert clinic.config.read_bytes() == before.replace(LINE.encode(), line)
     assert (clinic.folder / "var" / "webhook-secret").exists()
-    assert "next: nothing" in run("rotate")
+    assert "next: restart the bridge, if that has not been done since the end on 20" in run("rotate")
     serving.stop()
     serving.start()
+    until(lambda: taken_by(clinic) == (fingerprint(new),))
+    assert "next: nothing; --again begins another one" in run("rotate")
     assert [serving.post(sample(), signature=sign(sample(), each)).status for each in (SECRET, new)] == [401, 200]
     assert not [each for each in told for secret in (SECRET, new, TOKEN) if secret in each.output]
-    assert noted(clinic, f"secret {fingerprint(new)}") == [TAKES, REGISTERED, SIGNED, ROTATED]
+    assert noted(clinic, f"secret {fingerprint(new)}") == [REGISTERED, SIGNED, ROTATED]
     assert noted(clinic, "webhook wh_1") == [DELETED]
 
 
@@ -145,7 +153,9 @@ def test_a_secret_is_registered_only_after_a_bridge_has_taken_it(clinic):
     told = rotate(clinic)
 
     assert told["step"] == "restart"
-    assert told["done"] == [f"bridge.yaml has the new secret {NEW_FP}, and no bridge has taken it yet."]
+    assert told["done"] == [
+        f"bridge.yaml has the new secret {NEW_FP}, and the bridge that was started last does not take it."
+    ]
 
 
 def test_a_rehearsals_event_before_the_registration_ends_no_rotation(halfway, glycanage):
@@ -278,9 +288,6 @@ def test_an_end_that_was_broken_off_is_gone_on_with(halfway, glycanage):
 def test_a_list_that_it_does_not_understand_is_left_alone(clinic, glycanage, secrets, told):
     """Else the wrong one would go."""
     bridge_runs(clinic, SECRET)
-    with closing(open_by_hand(url_of(clinic))) as journal:
-        until(lambda: journal.note(who="", what="x", about="x", reason=None) or journal.history("x")[-1].at
-              > journal.history(f"secret {FP}")[0].at)  # fmt: skip
     bridge_runs(clinic, SECRET, NEW)
     for name in ("new", "third"):
         (clinic.folder / "var" / name).write_text(NEW + name.removeprefix("new"))
@@ -300,6 +307,8 @@ def test_a_day_after_a_rotation_or_on_purpose_another_one_is_begun(halfway, glyc
     rotate(halfway, "--yes")
 
     assert rotate(halfway)["step"] == "rest"
+    bridge_runs(halfway, NEW)
+    assert rotate(halfway)["next"] == "nothing; --again begins another one"
     assert rotate(halfway, "--again")["step"] == "begin"
     assert len(list((halfway.folder / "var").glob("new-*"))) == 1
 
@@ -515,7 +524,67 @@ def test_a_new_secret_is_not_written_where_it_would_be_gone_after_a_start(tmp_pa
     assert listed(tmp_path, RECEIVER.replace("file:s", reference)).new_path(TODAY) == "var/webhook-secret-2026-11-26"
 
 
-def test_a_bridge_notes_once_what_it_takes_and_what_has_signed(journal):
+def test_a_bridge_that_was_put_back_to_the_old_secret_ends_no_rotation(halfway, glycanage):
+    """It took the new one once; what the new webhook sends it now, it refuses. Also an end that was near waits."""
+    rotate(halfway)
+    glycanage.approve()
+    bridge_runs(halfway, SECRET, NEW, signed=NEW)
+    bridge_runs(halfway, SECRET)
+    before = halfway.config.read_bytes()
+
+    told = rotate(halfway, "--yes")
+
+    assert (told["step"], told["next"]) == (
+        "restart", "restart the bridge, then run `glycanbridge webhooks rotate` again",
+    )  # fmt: skip
+    assert (len(glycanage.webhooks), halfway.config.read_bytes()) == (1, before)
+    bridge_runs(halfway, SECRET, NEW)
+    assert rotate(halfway, "--yes")["step"] == "finish"
+
+
+def test_an_older_bridge_yaml_that_is_put_back_after_the_end_is_still_understood(halfway, glycanage):
+    """Which of the two is the new one is told by the first start with it, not by the last one."""
+    rotate(halfway)
+    glycanage.approve()
+    bridge_runs(halfway, SECRET, NEW, signed=NEW)
+    bridge_runs(halfway, NEW)
+    bridge_runs(halfway, SECRET, NEW)
+
+    assert rotate(halfway, "--yes")["step"] == "finish"
+
+
+@pytest.mark.parametrize("other_url", [False, True])
+def test_where_glycanage_takes_no_second_webhook_of_a_url_there_are_two_ways_on(halfway, glycanage, other_url):
+    """Its page does not say whether it does. The refusal changes nothing, and both ways of docs/glycanage.md work."""
+    halfway.change("    - ${file:var/new}\n", "")
+    halfway.run("webhooks", "register")
+    halfway.change(LINE, f"{LINE}    - ${{file:var/new}}\n")
+    glycanage.approve()
+    before = halfway.config.read_bytes()
+
+    def one_of_each_url(request):
+        taken_already = request.method == "POST" and request.json["url"] in {each["url"] for each in glycanage.webhooks}
+        return Answer(409) if taken_already else glycanage.answer(request)
+
+    glycanage.peer.answer(one_of_each_url)
+    refused = halfway.run("webhooks", "rotate")
+    assert (refused.exit_code, "answered 409: there is such a one already" in refused.stderr) == (1, True)
+    assert ([each["id"] for each in glycanage.webhooks], halfway.config.read_bytes()) == (["wh_1"], before)
+
+    if other_url:
+        halfway.change(PUBLIC, PUBLIC.replace("bridge.", "bridge2."))
+    else:
+        assert halfway.run("webhooks", "delete", "wh_1", "--yes", "--last").exit_code == 0
+    assert rotate(halfway)["step"] == "register"
+    glycanage.approve()
+    bridge_runs(halfway, SECRET, NEW, signed=NEW)
+    if other_url:
+        assert halfway.run("webhooks", "delete", "wh_1", "--yes").exit_code == 0
+    assert rotate(halfway, "--yes")["step"] == "finish"
+    assert ([each["id"] for each in glycanage.webhooks], LINE in halfway.config.read_text()) == (["wh_2"], False)
+
+
+def test_a_bridge_notes_what_it_takes_at_a_start_if_that_is_news_and_once_what_has_signed(journal):
     """A flood of events is one note, a restart none; while nothing happens, nothing is even read."""
     secrets = Secrets([SECRET, NEW])
     notes = SecretNotes(journal, secrets)
@@ -527,11 +596,14 @@ def test_a_bridge_notes_once_what_it_takes_and_what_has_signed(journal):
     SecretNotes(journal, again).write()
 
     assert [(each.who, each.what, each.reason) for each in journal.history(f"secret {NEW_FP}")] == [
-        ("glycanbridge", TAKES, None), ("glycanbridge", SIGNED, None),
+        ("glycanbridge", SIGNED, None),
     ]  # fmt: skip
-    assert [each.what for each in journal.history(f"secret {FP}")] == [TAKES]
+    assert journal.history(f"secret {FP}") == []
     notes._journal = SimpleNamespace()
     notes.write()
+    for secrets in ([SECRET, NEW], [NEW], [NEW], [SECRET, NEW]):
+        SecretNotes(journal, Secrets(secrets)).write()
+    assert taken(journal) == [(FP, NEW_FP), (NEW_FP,), (FP, NEW_FP)]
 
 
 def test_what_could_not_be_noted_is_noted_later(journal, monkeypatch):
@@ -548,7 +620,8 @@ def test_what_could_not_be_noted_is_noted_later(journal, monkeypatch):
             notes.write()
     notes.write()
 
-    assert [each.what for each in journal.history(f"secret {NEW_FP}")] == [TAKES, SIGNED]
+    assert [each.what for each in journal.history(f"secret {NEW_FP}")] == [SIGNED]
+    assert taken(journal) == [(NEW_FP,)]
 
 
 def test_a_refused_registration_leaves_all_as_it_was(halfway, glycanage):
@@ -557,6 +630,7 @@ def test_a_refused_registration_leaves_all_as_it_was(halfway, glycanage):
     bridge_runs(halfway, SECRET, "short")
     short = halfway.run("webhooks", "rotate")
     (halfway.folder / "var" / "new").write_text(NEW)
+    bridge_runs(halfway, SECRET, NEW)
     glycanage.lose, glycanage.lost = {"POST"}, Answer(403)
     refused = halfway.run("webhooks", "rotate")
 

@@ -81,7 +81,7 @@ def test_a_bridge_is_registered_with_its_newest_secret_and_is_told_apart_by_it(c
     assert re.search(r"^id +wh_1$", done.stdout, re.MULTILINE)
     assert re.search(r"^status +pending$", done.stdout, re.MULTILINE)
     assert "must approve it before anything comes: write to support@glycanage.com" in done.stderr
-    assert "no bridge has taken this secret yet" in done.stderr
+    assert "the bridge does not take this secret yet" in done.stderr
     assert SECRET not in done.output
     assert TOKEN not in done.output
     assert history(clinic, f"secret {FP}") == [(REGISTERED, f"wh_1 for {PUBLIC}")]

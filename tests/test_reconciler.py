@@ -109,6 +109,19 @@ def test_what_contradicts_or_lacks_something_is_left_to_a_person(make_reconciler
     assert len(journal.events(Filter())) == 1
 
 
+def test_an_older_report_of_a_test_is_not_made_after_a_newer_one(make_reconciler, peer, journal, caplog):
+    """A destination would take it for the last word. The newer one of two is made, as it was."""
+    record(journal, sample())
+    at = int(ROW["createdOn"])
+    peer.answer(page(without(NEW, createdOn=str(at - 1))), page(without(NEW, createdOn=str(at + 1))))
+    ended(make_reconciler(1)[0])
+    assert [each.flags for each in journal.events(Filter())] == [""]
+    assert "1 reports that GlycanAge lists contradict what the journal holds" in caplog.text
+
+    ended(make_reconciler(1)[0])
+    assert sorted(each.flags for each in journal.events(Filter())) == ["", "reconciled"]
+
+
 def test_a_report_that_glycanage_may_still_be_telling_is_left_for_later(make_reconciler, peer, journal, clock):
     """Else every report would come twice that is compared in the minute of its release."""
     record(journal, sample())

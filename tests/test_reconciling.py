@@ -20,7 +20,7 @@ from glycanbridge.glycanage_settings import GlycanAgeSettings, ListedField, List
 from glycanbridge.identity import event_id
 from glycanbridge.journal import Filter, NewEvent
 from glycanbridge.reconciling import listing
-from glycanbridge.reconciling.comparing import compare
+from glycanbridge.reconciling.comparing import FUTURE_MS, compare
 from glycanbridge.reconciling.export import Export
 from glycanbridge.reconciling.held import Held
 from glycanbridge.reconciling.listing import listed
@@ -91,6 +91,89 @@ def test_a_report_that_was_corrected_is_held_in_each_of_its_versions(journal):
 
     assert found(journal, ROW, without(ROW, glycanAge="46")) == []
     assert found(journal, without(ROW, glycanAge="47")) == [("different", "the journal has another glycanAge")]
+
+
+def test_of_several_events_that_differ_the_one_that_came_last_is_told(journal):
+    """With the fields in which it differs, and no others; what is passed through once more is that type alone."""
+    record(journal, sample(), sample(data={"glycanAge": "46"}, timestamp=2), sample("kit-received"))
+    record(journal, sample(data={"glycanAge": "46", "chronologicalAge": "41"}, timestamp=3))
+    rows = [Row("", without(ROW, glycanAge="47")), Row("", without(KIT_ROW, "kitCode", patientId="patient_9"))]
+
+    ((report,), (kit,)) = (
+        compare([row], kind=kind, journal=journal).findings for row, kind in zip(rows, (REPORTS, KITS), strict=True)
+    )
+
+    assert (report.opposing.row, report.opposing.held) == ({"glycanAge": "47"}, {"glycanAge": "46"})
+    assert report.opposing.id == event_id(sample(data={"glycanAge": "46"}, timestamp=2)).id
+    assert (kit.opposing.row, kit.opposing.held) == ({"patientId": "patient_9"}, {"patientId": "patient_123"})
+    assert "patient" not in repr((report.opposing, kit.opposing))
+
+
+@pytest.mark.parametrize(("row", "passes"), [(ROW, 1), (without(ROW, glycanAge="46"), 2)])
+def test_only_a_row_that_differs_costs_a_second_pass(journal, monkeypatch, row, passes):
+    """A clinic's whole history is read for it."""
+    record(journal, sample())
+    pages, asked = journal.pages, []
+    monkeypatch.setattr(journal, "pages", lambda which: asked.append(which) or pages(which))
+
+    compare([Row("", row)], kind=REPORTS, journal=journal)
+
+    assert asked == [Filter(type="report-ready")] * passes
+
+
+@pytest.mark.parametrize("known", [("testId", "kitCode"), ("testId",), ("kitCode",)])
+def test_a_report_that_is_older_than_one_of_its_test_that_has_come_is_a_persons_decision(journal, known):
+    """Made now it would come after the newer one, and whoever reads the last word reads the old one."""
+    record(journal, sample(data={"reportId": "report_0", "createdOn": 1693122000000}, timestamp=1), sample())
+    older = without(NEW, *({"testId", "kitCode"} - {*known}), createdOn="1693122999999")
+
+    (finding,) = compare([Row("", older)], kind=REPORTS, journal=journal).findings
+
+    newer = event_id(sample()).id
+    assert (finding.what, finding.made, finding.opposing.id) == ("contradicts", None, newer)
+    assert finding.why == f"a newer report of its test has come: {newer[:12]}; is this one still wanted?"
+
+
+def test_a_report_that_is_newer_than_all_that_have_come_is_missing(journal):
+    """So are both of a test of which none has come, the older one first; and a kit has no newer arrival."""
+    older = without(NEW, reportId="report_3", createdOn="1693122999999")
+    assert [each["data"]["reportId"] for each in made(journal, NEW, older)] == ["report_3", "report_2"]
+    record(journal, sample(), sample("kit-received"))
+
+    assert [what for what, _ in found(journal, NEW)] == ["missing"]
+    assert found(journal, without(older, createdOn="2023-08-26"))[0][0] == "contradicts"
+    assert found(journal, without(older, "createdOn"))[0] == ("incomplete", "not known: createdOn")
+    assert found(journal, without(older, testId="test_9", kitCode="K9"))[0][0] == "missing"
+    earlier = without(KIT_ROW, kitCode="KIT9", testId="test_9", receivedAt="1693000000000")
+    assert found(journal, earlier, kind=KITS)[0][0] == "missing"
+
+
+def test_what_is_of_the_future_is_not_made(journal):
+    """A time in the year 2286 is a slip of somebody's. A day is left for clocks and zones that differ."""
+    now = int(NEW["createdOn"])
+    told = [("incomplete", "createdOn is in the future")]
+
+    assert found(journal, without(NEW, createdOn="9999999999999")) == told
+    assert found(journal, without(NEW, createdOn=str(now + FUTURE_MS + 1)), clock=lambda: now) == told
+    assert found(journal, without(NEW, createdOn=str(now + FUTURE_MS)), clock=lambda: now)[0][0] == "missing"
+    kit = without(KIT_ROW, receivedAt="2286-01-01")
+    assert found(journal, kit, kind=KITS) == [("incomplete", "receivedAt is in the future")]
+
+
+def test_a_kit_without_a_status_has_the_one_of_glycanages_page(journal):
+    """Code, test and arrival are enough where its assignment was told. What a row does tell goes before."""
+    sets = [{"patientId": "patient_123", "kitCode": "KIT001234", "product": "regular"}]
+    record(journal, sample("assignment-status-changed", data={"sets": sets}))
+    row = {name: KIT_ROW[name] for name in ("kitCode", "testId", "receivedAt")}
+
+    assert [each["data"] for each in made(journal, row, kind=KITS)] == [json.loads(sample("kit-received"))["data"]]
+    assert made(journal, row | {"status": "reported"}, kind=KITS)[0]["data"]["status"] == "reported"
+    assert found(journal, without(row, "testId"), kind=KITS) == [("incomplete", "not known: testId")]
+
+
+def test_a_report_id_without_an_age_is_incomplete(journal):
+    """There is a report then: passed over, nobody would look for it."""
+    assert found(journal, without(NEW, "glycanAge")) == [("incomplete", "not known: glycanAge")]
 
 
 def test_what_is_held_with_other_values_is_told_and_never_made(journal):

@@ -12,7 +12,8 @@ import click
 from glycanbridge.cli import Commands
 from glycanbridge.cli.deliveries import delivery_row
 from glycanbridge.cli.options import config_option, filter_options, json_option, read_places
-from glycanbridge.cli.tables import iso, short, show_row, show_rows
+from glycanbridge.cli.tables import iso, show_row, show_rows
+from glycanbridge.identity import short
 from glycanbridge.journal import EventRow, Filter, Questions
 from glycanbridge.journals import open_questions
 

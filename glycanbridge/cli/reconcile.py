@@ -14,9 +14,11 @@ from glycanbridge.bridge_yaml import BridgeYaml
 from glycanbridge.cli.choices import yes_option
 from glycanbridge.cli.options import Moment, config_option, json_option
 from glycanbridge.cli.tables import iso, show_rows
+from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.destinations import open_destinations
-from glycanbridge.errors import JournalUnavailable, SettingsError
+from glycanbridge.errors import DeadLetterError, JournalUnavailable, SettingsError
 from glycanbridge.glycanage.api import Api
+from glycanbridge.identity import short
 from glycanbridge.journals import open_questions
 from glycanbridge.journals.opening import open_by_hand
 from glycanbridge.reconciling.comparing import Comparison, Finding, compare
@@ -57,8 +59,8 @@ def command(
     """Compare what GlycanAge has with the journal: a CSV export of its dashboard, or a list of its API.
 
     Lists what is missing, different, contradictory or incomplete. With --yes the events of the missing ones are made
-    and delivered like any other, flagged `reconciled`. Exit 1 if something is missing, contradictory or incomplete
-    and was not made.
+    and delivered like any other, flagged `reconciled`, and listed as made. Exit 1 if something is missing,
+    contradictory or incomplete and was not made.
     """
     if by_api == (file is not None):
         raise click.UsageError("name a FILE, or say --api")
@@ -68,11 +70,13 @@ def command(
     settings, source = read_settings(config)
     with closing(open_questions(settings.journal)) as journal, _rows(file, kind, settings, source) as rows:
         found = compare(rows, kind=kind, journal=journal, since=since, until=until)
-    made = _make(found, settings, source) if yes else 0
-    _show(found, as_json=as_json, yes=yes)
+    if found.missing:
+        _tell_quarantined(settings)
+    made = _make(found, settings, source) if yes else set()
+    _show(found, made, as_json=as_json)
     click.echo(f"{'GlycanAge' if file is None else file}: {_summary(found)}", err=True)
     if found.missing:
-        click.echo(f"{made} made" if yes else "nothing was done: say --yes to make what is missing", err=True)
+        click.echo(f"{len(made)} made" if yes else "nothing was done: say --yes to make what is missing", err=True)
     left = (0 if yes else len(found.missing)) + found.count("contradicts") + found.count("incomplete")
     click.get_current_context().exit(1 if left else 0)
 
@@ -96,43 +100,70 @@ def _rows(file: Path | None, kind: Kind, settings: Settings, source: BridgeYaml)
         yield listed(api, glycanage.report_list, kind)
 
 
-def _make(found: Comparison, settings: Settings, source: BridgeYaml) -> int:
-    """Keep the events of what is missing; how many. Doing it again after a failure makes none twice."""
-    made = 0
+def _make(found: Comparison, settings: Settings, source: BridgeYaml) -> set[str]:
+    """Keep the events of what is missing; their ids. Doing it again after a failure makes none twice."""
+    made: set[str] = set()
     if found.missing:
         destinations, _ = open_destinations(settings, source)
         with closing(open_by_hand(settings.journal)) as journal:
             try:
                 for each in found.missing:
-                    made += not keep(each, journal=journal, destinations=destinations).duplicate
+                    if not keep(each, journal=journal, destinations=destinations).duplicate:
+                        made.add(each.id)
             except JournalUnavailable as error:
                 raise JournalUnavailable(
-                    f"{made} of {len(found.missing)} made, do it again for the others: {error}"
+                    f"{len(made)} of {len(found.missing)} made, do it again for the others: {error}"
                 ) from error
     return made
 
 
-def _show(found: Comparison, *, as_json: bool, yes: bool) -> None:
+def _tell_quarantined(settings: Settings) -> None:
+    """Say how many bodies were not understood: what is missing may have come, and be one of them."""
+    try:
+        letters = DeadLetters(settings.dead_letters).letters()
+        count = sum(isinstance(each, DeadLetter) and each.kind == "quarantine" for each in letters)
+    except DeadLetterError:  # nobody knows then
+        return
+    if count:
+        wait = "bodies wait" if count > 1 else "body waits"
+        click.echo(f"{count} {wait} in quarantine; `glycanbridge dead-letters list`: replay them first", err=True)
+
+
+def _show(found: Comparison, made: set[str], *, as_json: bool) -> None:
     shown = ("reportId", "testId", "kitCode", found.kind.at)
     names = {field: _snake(field) for field in shown if field in found.kind.fields}
     columns = [name for field, name in names.items() if field != "testId" or field in found.kind.key]
-    rows = [_row(each, names, found.kind, yes=yes) for each in found.findings]
-    show_rows(rows, as_json=as_json, columns=(*columns, "what", "why"), nothing="nothing is missing")
+    rows = [_row(each, names, found.kind, made) for each in found.findings]
+    if not as_json:  # the event of what is missing is not there yet
+        rows = [row | {"event": None if row["what"] == "missing" else short(row["event_id"] or "")} for row in rows]
+    columns += ["what", "event", "why"] if any(row.get("event") for row in rows) else ["what", "why"]
+    show_rows(rows, as_json=as_json, columns=columns, nothing="nothing is missing")
 
 
-def _row(each: Finding, names: dict[str, str], kind: Kind, *, yes: bool) -> dict[str, Any]:
+def _row(each: Finding, names: dict[str, str], kind: Kind, made: set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {name: each.row.values.get(field) for field, name in names.items()}
     at = read_instant(each.row.values.get(kind.at))
     if at is not None:
         told[_snake(kind.at)] = iso(at.ms)
+    is_made = each.made is not None and each.made.id in made
+    event = each.made or each.opposing
+    against = each.opposing if each.what == "different" else None
     return {
         **told,
-        "what": each.what,
+        "what": "made" if is_made else each.what,
         "why": each.why,
         "place": each.row.place,
-        "event_id": each.made and each.made.id,
-        "made": yes and each.made is not None,
+        "event_id": event and event.id,
+        "made": is_made,
+        "row": None if against is None else {name: _readable(name, text, kind) for name, text in against.row.items()},
+        "held": None if against is None else {name: _readable(name, text, kind) for name, text in against.held.items()},
     }
+
+
+def _readable(name: str, value: Any, kind: Kind) -> Any:
+    """A value as it stands there; a time as ISO 8601, so that two can be compared."""
+    at = read_instant(str(value)) if name == kind.at else None
+    return value if at is None else iso(at.ms)
 
 
 def _summary(found: Comparison) -> str:

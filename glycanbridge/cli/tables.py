@@ -58,11 +58,6 @@ def _show_table(cells: list[list[str]], columns: Sequence[str]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def short(event_id: str) -> str:
-    """Enough of an event's id to name it in a table: a hash is cut, and every command takes the beginning of an id."""
-    return event_id[:12] if len(event_id) == 64 else event_id
-
-
 def _cut(cell: str) -> str:
     return cell if len(cell) <= LONGEST_CELL else f"{cell[: LONGEST_CELL - 3]}..."
 

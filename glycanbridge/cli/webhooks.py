@@ -17,7 +17,7 @@ from glycanbridge.cli.tables import show_row, show_rows
 from glycanbridge.errors import JournalError, JournalMissing
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.glycanage.api import Api
-from glycanbridge.glycanage.notes import TAKES, last, lost_sight_of, note_registered, registered_at, secret_history
+from glycanbridge.glycanage.notes import lost_sight_of, note_registered, registered_at, takes
 from glycanbridge.glycanage.registering import doubts, glycanage_of, public_url_of, trouble_of, wanted
 from glycanbridge.glycanage.registrations import Registration
 from glycanbridge.glycanage.rotation import delete, described
@@ -75,8 +75,10 @@ def register(
     try:
         with journal_of(settings) as journal:
             note_registered(journal, made.registration.id, asked.fingerprint, url=url, who=who())
-            if journal is None or last(secret_history(journal, asked.fingerprint), TAKES) is None:
-                click.echo("no bridge has taken this secret yet: (re)start it before the webhook is approved", err=True)
+            if asked.fingerprint not in takes(journal):
+                click.echo(
+                    "the bridge does not take this secret yet: (re)start it before the webhook is approved", err=True
+                )
     except JournalError as error:
         click.echo(f"registered, and not noted in the journal: {error}", err=True)
 

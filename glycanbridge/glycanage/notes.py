@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from glycanbridge.journal import Done, Journal, Questions
 from glycanbridge.signature import Secrets
 
-TAKES = "takes the secret"
+TAKES = "takes the secrets"
 SIGNED = "an event was signed with the secret"
 REGISTERED = "registered a webhook with the secret"
 ROTATED = "ended the rotation to the secret"
 DELETED = "deleted a webhook"
 WHO = "glycanbridge"
 """Who notes what no person did."""
+_SECRETS = "secrets"
+"""What a note is about that tells all which a bridge takes."""
 
 
 def about_secret(fingerprint: str) -> str:
@@ -37,6 +39,17 @@ def last(history: list[Done], what: str) -> Done | None:
 def secret_history(questions: Questions, fingerprint: str) -> list[Done]:
     """All that was noted about a secret, the first thing first."""
     return questions.history(about_secret(fingerprint))
+
+
+def taken(questions: Questions) -> list[tuple[str, ...]]:
+    """Which secrets a bridge took at each start at which they were other ones, by fingerprint; the newest last."""
+    return [tuple((each.reason or "").split()) for each in questions.history(_SECRETS) if each.what == TAKES]
+
+
+def takes(questions: Questions | None) -> tuple[str, ...]:
+    """Those that the bridge which was started last takes; none if there is no journal, or no bridge was started."""
+    starts = [] if questions is None else taken(questions)
+    return starts[-1] if starts else ()
 
 
 def moment_of(done: Done) -> datetime:
@@ -72,11 +85,14 @@ def lost_sight_of(registered: Done) -> str:
 
 
 class SecretNotes:
-    """Notes once that a secret is taken, and that one has signed: the first time, and again after a registration."""
+    """Notes at a start which secrets are taken, if these are others than at the last one; and that one has signed.
+
+    That is noted the first time, and again after a registration.
+    """
 
     def __init__(self, journal: Journal, secrets: Secrets) -> None:
         self._journal, self._secrets = journal, secrets
-        self._to_take = list(dict.fromkeys(secrets.fingerprints))
+        self._started = False
         self._signed: set[str] = set()
 
     def write(self) -> None:
@@ -84,13 +100,14 @@ class SecretNotes:
 
         What could not be noted is noted the next time.
         """
-        while self._to_take:  # in the order of the list: the last one is the newest
-            each = self._to_take[0]
-            self._note(each, TAKES, news=last(secret_history(self._journal, each), TAKES) is None)
-            del self._to_take[0]
+        if not self._started:
+            if takes(self._journal) != self._secrets.fingerprints:
+                self._note(TAKES, _SECRETS, " ".join(self._secrets.fingerprints))
+            self._started = True
         self._signed |= self._secrets.signed()
         for each in sorted(self._signed):
-            self._note(each, SIGNED, news=self._is_news(each))
+            if self._is_news(each):
+                self._note(SIGNED, about_secret(each))
             self._signed.discard(each)
 
     def _is_news(self, fingerprint: str) -> bool:
@@ -99,6 +116,5 @@ class SecretNotes:
         signed, registered = last(history, SIGNED), last(history, REGISTERED)
         return signed is None or (registered is not None and history.index(registered) > history.index(signed))
 
-    def _note(self, fingerprint: str, what: str, *, news: bool) -> None:
-        if news:
-            self._journal.note(who=WHO, what=what, about=about_secret(fingerprint), reason=None)
+    def _note(self, what: str, about: str, reason: str | None = None) -> None:
+        self._journal.note(who=WHO, what=what, about=about, reason=reason)

@@ -19,7 +19,6 @@ from glycanbridge.glycanage.notes import (
     REGISTERED,
     ROTATED,
     SIGNED,
-    TAKES,
     about_secret,
     about_webhook,
     last,
@@ -28,6 +27,8 @@ from glycanbridge.glycanage.notes import (
     note_registered,
     registered_at,
     secret_history,
+    taken,
+    takes,
     when,
 )
 from glycanbridge.glycanage.registering import public_url_of, wanted
@@ -119,12 +120,10 @@ class Rotation:
         old, new = self._secrets
         if old == new:
             raise GlycanAgeError("receiver.secrets has the same secret twice: take one out")
-        taken = self._last(new, TAKES)
-        if taken is None or self._journal is None:
-            self._say(f"bridge.yaml has the new secret {new}, and no bridge has taken it yet.")
+        if self._journal is None or new not in takes(self._journal):
+            self._say(f"bridge.yaml has the new secret {new}, and the bridge that was started last does not take it.")
             return Told(step=Step.RESTART, next=f"restart the bridge, then run {AGAIN} again")
-        before = self._last(old, TAKES)
-        if before is not None and before.at > taken.at:
+        if _first_start(old, self._journal) > _first_start(new, self._journal):
             raise GlycanAgeError(
                 f"receiver.secrets: the last one must be the new one, and {old} is newer than {new}: change their order"
             )
@@ -165,7 +164,9 @@ class Rotation:
         if self._again or ended is None or datetime.now(UTC) - moment_of(ended) > REST:
             return None
         self._say(f"The rotation to the secret {self._secrets[0]} ended {when(ended)}.")
-        return Told(step=Step.REST, next="nothing; --again begins another one")
+        todo = f"restart the bridge, if that has not been done since the end {when(ended)}"
+        restarted = takes(self._journal) == tuple(self._secrets)
+        return Told(step=Step.REST, next=f"{'nothing' if restarted else todo}; --again begins another one")
 
     def _missing(self, new: str) -> Told | None:
         registered = registered_at(self._journal, new, self._url)
@@ -267,6 +268,11 @@ class Rotation:
             for each in ([] if self._journal is None else secret_history(self._journal, secret))
             if each.what == REGISTERED
         }
+
+
+def _first_start(secret: str, journal: Journal) -> int:
+    """Which of the noted starts was the first one with a secret; -1 if none was."""
+    return next((number for number, secrets in enumerate(taken(journal)) if secret in secrets), -1)
 
 
 def _lost(found: Sorted) -> str:

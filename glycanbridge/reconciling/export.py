@@ -49,8 +49,8 @@ class Export:
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """The fields that no column is known to hold; a report's address can be told without one."""
-        return tuple(each for each in self._kind.fields if each not in self._columns and each != "reportUrl")
+        """The fields that no column is known to hold, and that are told by nothing else."""
+        return tuple(each for each in self._kind.fields if each not in {*self._columns, *self._kind.optional})
 
     def rows(self) -> Iterator[Row]:
         """Every row, in the order of the file. Raises `ExportError`."""

@@ -10,7 +10,7 @@ import json
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from glycanbridge.journal import Filter, Questions
 from glycanbridge.reconciling.rows import KINDS, Kind, Row, read_instant, same_text, spelt_alike
@@ -21,8 +21,15 @@ Pause = Callable[[], None]
 """Called between pages; what it raises ends the work."""
 
 
-def told(journal: Questions, event_type: str, pause: Pause) -> Iterator[Mapping[str, Any]]:
-    """The data of every event of a type that the journal holds, the oldest first.
+class Told(NamedTuple):
+    """An event that is held: its id, and what it tells."""
+
+    id: str
+    data: Mapping[str, Any]
+
+
+def told(journal: Questions, event_type: str, pause: Pause) -> Iterator[Told]:
+    """Every event of a type that the journal holds, the oldest first.
 
     What a disk has damaged is left out: made once more it is there twice, left as it is it may be lost.
     """
@@ -33,7 +40,7 @@ def told(journal: Questions, event_type: str, pause: Pause) -> Iterator[Mapping[
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue
             if isinstance(data, dict):
-                yield data
+                yield Told(each.id, data)
         pause()
 
 
@@ -95,6 +102,14 @@ class Held:
         test = _number("testId", row.values.get("testId"))
         return test != 0 and any(at.may_be(each) for each in self._times.get(test, ()))
 
+    def has_newer(self, row: Row) -> bool:
+        """Whether one of the same test is held that came to be later than a row, for certain, where that matters."""
+        at = read_instant(row.values.get(self.kind.at))
+        if at is None or not self.kind.reissued:
+            return False
+        test = _number("testId", row.values.get("testId"))
+        return test != 0 and any(each >= at.over_ms for each in self._times.get(test, ()))
+
 
 class Facts:
     """What the journal, and the rows that are missing, tell of the kits and tests that those rows are about."""
@@ -113,8 +128,8 @@ class Facts:
         """Go through the journal for them, and once more for kits of which a row has named the test alone."""
         for _ in range(2):
             for event_type in ("assignment-status-changed", *KINDS):
-                for data in told(journal, event_type, pause):
-                    self.add(data)
+                for each in told(journal, event_type, pause):
+                    self.add(each.data)
             if not self._kits_of_tests():
                 break
         for row in self._rows:  # two rows may contradict each other, too

@@ -23,6 +23,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9._@-]{1,80}", re.ASCII)
 _AGE = re.compile(r"[0-9]{1,3}(\.[0-9]+)?", re.ASCII)
 _OLDEST = 130
 _PATH = re.compile(r"/(?!/)\S*")
+_STATUS = "inAnalysis"
+"""Of a received kit: GlycanAge's page shows no other word in that event."""
 
 
 class Made(NamedTuple):
@@ -30,10 +32,12 @@ class Made(NamedTuple):
 
     id: str
     body: bytes
+    at: int
+    """When it came to be, in milliseconds since the epoch."""
 
 
 def make(kind: Kind, values: Mapping[str, str]) -> Made:
-    """The event with these values, which are all of its kind's fields but `reportUrl`.
+    """The event with these values, which are all of its kind's fields but the optional ones.
 
     It is the same each time, so that making it twice is a duplicate. Raises `ParseError` if it is none that GlycanAge
     could have sent.
@@ -47,11 +51,13 @@ def make(kind: Kind, values: Mapping[str, str]) -> Made:
     data: dict[str, Any] = {name: values.get(name) for name in kind.fields} | {kind.at: at.ms}
     if "reportUrl" in data and _PATH.fullmatch(data["reportUrl"] or "") is None:
         data["reportUrl"] = f"/reports/{data['reportId']}"
+    if "status" in data and data["status"] is None:
+        data["status"] = _STATUS
     name = f"{FLAG}:{kind.event_type}:{_plain(values[_ID[kind.event_type]])}"
     event = {"id": name, "type": kind.event_type, "timestamp": at.ms, "data": data, FLAG: True}
     body = json.dumps(event).encode()
     parse(body)
-    return Made(event_id(body).id, body)
+    return Made(event_id(body).id, body, at.ms)
 
 
 def keep(made: Made, *, journal: Journal, destinations: Destinations) -> Recorded:

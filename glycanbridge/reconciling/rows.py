@@ -40,6 +40,10 @@ class Kind:
     """What it has as soon as there is one: a test in the laboratory has a row, and no report yet."""
     moving: tuple[str, ...]
     """What may be another one later, without being another thing."""
+    optional: tuple[str, ...]
+    """What can be made where no row tells it."""
+    reissued: bool
+    """A test may have several, one after the other, and the newest one is what is true."""
 
 
 REPORTS = Kind(
@@ -53,6 +57,8 @@ REPORTS = Kind(
     at="createdOn",
     sign="glycanAge",
     moving=("reportUrl",),
+    optional=("reportUrl",),
+    reissued=True,
 )  # fmt: skip
 KITS = Kind(
     event_type="kit-received",
@@ -62,6 +68,8 @@ KITS = Kind(
     at="receivedAt",
     sign="receivedAt",
     moving=("status",),
+    optional=("status",),
+    reissued=False,
 )
 KINDS = {each.event_type: each for each in (REPORTS, KITS)}
 FIELDS = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.fields))
