@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +29,11 @@ from glycanbridge.doctor.findings import Level
 from glycanbridge.doctor.receiver import receiver
 from glycanbridge.doctor.storage import file_system
 from glycanbridge.events import parse
+from glycanbridge.glycanage.notes import SecretNotes
 from glycanbridge.journals.sqlite import SqliteJournal
 from glycanbridge.plugins import Plugin
 from glycanbridge.settings import PUBLISHED_SECRETS, DestinationSettings, RetrySettings
-from glycanbridge.signature import sign
+from glycanbridge.signature import Secrets, sign
 from glycanbridge.testing import Answer, HttpPeer
 
 ROOM = Usage(10**12, 10**11, 10**7, 10**6)
@@ -159,6 +160,21 @@ def test_a_bad_secret(folder, secrets, found):
 
     assert folder.bad() == found
     assert SECRET not in repr(folder.look())
+
+
+OTHER = "another secret of more than thirty-two letters"
+
+
+def test_a_secret_that_the_bridge_was_not_started_with_is_told(folder):
+    """Every event that is signed with it is refused, though all in bridge.yaml looks well."""
+    told = []
+    with closing(SqliteJournal(folder.path / "var" / "journal.db")) as journal:
+        for number, started_with in enumerate((SECRET, SECRET, OTHER)):
+            SecretNotes(journal, Secrets([started_with])).write()
+            folder.write("var/secret", OTHER if number else SECRET)
+            told.append([each.level for each in folder.look() if each.id == "secrets.taken"])
+
+    assert told == [[], [Level.WARNING], []]
 
 
 def test_a_token_that_is_the_webhooks_secret(folder):

@@ -15,7 +15,7 @@ from glycanbridge.doctor.journal import journal
 from glycanbridge.doctor.public_url import public_path, public_url
 from glycanbridge.doctor.receiver import receiver
 from glycanbridge.doctor.registration import registration
-from glycanbridge.doctor.secrecy import secret_files, secrets
+from glycanbridge.doctor.secrecy import secret_files, secrets, taken_secrets
 from glycanbridge.doctor.storage import network_drive, room
 from glycanbridge.errors import told_to_people
 from glycanbridge.settings import warnings
@@ -59,6 +59,7 @@ CHECKS = (
     Check("journal", journal),
     Check("receiver", receiver),
     Check("public-path", public_path),
+    Check("taken-secrets", taken_secrets),
     Check("deliveries", deliveries),
     Check("dead-letters", dead_letters),
     Check("plugins", outdated),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from glycanbridge.bridge_yaml import BridgeYaml, Loc
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.files import folder_findings, owner_findings
 from glycanbridge.doctor.findings import Finding, note, ok, problem, typed, warning
+from glycanbridge.errors import JournalError
+from glycanbridge.glycanage.notes import takes
+from glycanbridge.journals import open_questions
 from glycanbridge.settings import PUBLISHED_SECRETS, VENDORS_SECRET_LENGTH, secrets_in
 from glycanbridge.signature import fingerprint
 
@@ -36,6 +40,21 @@ def secrets(facts: Facts) -> Iterator[Finding]:
         if token in numbers:
             told = "the token is used as the webhook's secret, too"
             yield problem("secrets.twice", "glycanage.token", told, f"{_NEW}: whoever has one of them has both")
+
+
+def taken_secrets(facts: Facts) -> Iterator[Finding]:
+    """Whether the bridge was started since the secrets in bridge.yaml were changed."""
+    if facts.places is None:
+        return
+    try:
+        with closing(open_questions(facts.places.journal)) as questions:
+            taken = set(takes(questions))
+    except JournalError:  # the journal's own finding tells it
+        return
+    missing = sorted({fingerprint(each) for each in secrets_in(facts.source).values()} - taken)
+    if taken and missing:
+        told = f"the bridge was started last without {', '.join(missing)}: what is signed with it gets 401"
+        yield warning("secrets.taken", "receiver.secrets", told, "restart the bridge, if that has not just been done")
 
 
 def secret_files(facts: Facts) -> Iterator[Finding]:
