@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from glycanbridge.journal import Terms
 from glycanbridge.places import files_in
 from glycanbridge.plugins import InstalledPlugin, Plugin, installed_plugins, usable_plugin
 from glycanbridge.problems import validate
+from glycanbridge.rehearsal import killed_by
 from glycanbridge.retry import Schedule
 from glycanbridge.settings import DestinationSettings, RetrySettings, Settings
 
@@ -180,24 +181,30 @@ def problems_in(source: BridgeYaml) -> list[Problem]:
 def told_of_instances(destinations: Destinations, source: BridgeYaml) -> tuple[dict[str, str], list[Problem]]:
     """What leaves through each destination, in its plugin's words, and what is wrong with plugins that cannot be made.
 
-    Each is made, asked, and closed again.
+    Each is made, asked, and closed again, in a process that may die of it first.
     """
     told, problems = {}, []
-    for each in destinations.values():
-        if each.error is None:
-            try:
-                attempts = each.attempts()
-                try:
-                    leaves = attempts.tells()
-                finally:
-                    attempts.close()
-            except BaseException as error:
-                loc = ("destinations", each.name, "settings")
-                why = f"the plugin {each.settings.plugin!r} does not take them: {told_to_people(error)}"
-                problems.append(source.problem(loc, why))
-            else:
-                told[each.name] = " ".join(str(leaves or "its plugin does not say what leaves").split())
+    able = [each for each in destinations.values() if each.error is None]
+    for each, ended in zip(able, killed_by([partial(_leaves, each) for each in able]), strict=True):
+        loc = ("destinations", each.name, "settings")
+        if ended is not None:
+            problems.append(source.problem(loc, f"the plugin {each.settings.plugin!r} {ended} when it is made"))
+            continue
+        try:
+            told[each.name] = _leaves(each)
+        except BaseException as error:
+            why = f"the plugin {each.settings.plugin!r} does not take them: {told_to_people(error)}"
+            problems.append(source.problem(loc, why))
     return told, problems
+
+
+def _leaves(destination: Destination) -> str:
+    attempts = destination.attempts()
+    try:
+        leaves = attempts.tells()
+    finally:
+        attempts.close()
+    return " ".join(str(leaves or "its plugin does not say what leaves").split())
 
 
 def _open(

@@ -23,15 +23,17 @@ _LOOK_S = 0.002
 Load = Callable[[], object]
 
 
-def killed_by(loads: Sequence[Load], *, within_s: float = LONGEST_S) -> list[str | None]:
+def killed_by(loads: Sequence[Load], *, within_s: float | Sequence[float] = LONGEST_S) -> list[str | None]:
     """What becomes of a process that calls each of `loads`, if it does not survive: `ends the process (SIGSEGV)`.
 
-    All are called at once, so that several that hang are given up together. Where the system has no process left, as
-    where there is no fork, or there are threads already, it is not known: `None`.
+    All are called at once, so that several that hang are given up together. `within_s` is for all, or one for each.
+    Where the system has no process left, as where there is no fork, or there are threads already, it is not known:
+    `None`.
     """
     told: list[str | None] = [None] * len(loads)
     if sys.platform == "win32" or threading.active_count() > 1:  # a fork has one of the threads, and every lock
         return told
+    limits_s = [within_s] * len(loads) if isinstance(within_s, float | int) else within_s
     children: dict[int, int] = {}
     with _children_can_be_waited_for():
         life, alive = os.pipe()
@@ -39,9 +41,9 @@ def killed_by(loads: Sequence[Load], *, within_s: float = LONGEST_S) -> list[str
             for number, load in enumerate(loads):
                 if (child := _begin(load, life, alive)) is not None:
                     children[number] = child
-            deadline = time.monotonic() + within_s
+            began_s = time.monotonic()
             for number, child in children.items():
-                told[number] = _how_it_ends(child, deadline, within_s)
+                told[number] = _how_it_ends(child, began_s + limits_s[number], limits_s[number])
         finally:
             for child in children.values():
                 _end(child)

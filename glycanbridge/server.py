@@ -91,6 +91,11 @@ class Server:
         return f"http://{host}:{port}{self._receiver.path}"
 
     @property
+    def stops(self) -> bool:
+        """Whether it takes no more, since a signal came or `stop` was called."""
+        return self._readiness.stopping
+
+    @property
     def destinations(self) -> Destinations:
         """Every destination, those that cannot run too."""
         return self._destinations

@@ -242,7 +242,7 @@ def test_check_online_lets_plugins_talk_to_their_far_side(serving):
 
 
 def test_check_closes_each_plugin_that_it_makes(serving):
-    """Once to see that it can be made, once to let it talk: a far side may take only so many connections."""
+    """To see that it can be made, and to let it talk: a far side may take only so many connections."""
     code = """
     from pydantic import BaseModel
 
@@ -254,20 +254,54 @@ def test_check_closes_each_plugin_that_it_makes(serving):
         Settings = Nothing
 
         def __init__(self, settings):
-            print("opened")
+            self.say("opened")
+
+        def say(self, what):
+            with open("told", "a") as file:
+                file.write(what + "\\n")
 
         @hookimpl
         def on_report_ready(self, event): ...
 
         @hookimpl
         def close(self):
-            print("closed")
+            self.say("closed")
     """
     install_plugin(serving.packages, "polite", code)
     serving.configure({"a": {"plugin": "polite"}})
-    told = [line for line in serving.run("check", "--online").stdout.splitlines() if line in {"opened", "closed"}]
+    serving.run("check", "--online")
 
-    assert told == ["opened", "closed"] * 2
+    told = (serving.folder / "told").read_text().splitlines()
+    assert told == ["opened", "closed"] * (len(told) // 2)
+    assert len(told) >= 4
+
+
+def test_check_waits_for_no_plugin_that_hangs_and_dies_with_none(serving):
+    """Each talks to its far side in a process of its own."""
+    code = """
+    import os, threading
+
+    from glycanbridge import hookimpl
+
+    class Odd:
+        def __init__(self, settings): ...
+
+        @hookimpl
+        def on_report_ready(self, event): ...
+
+        @hookimpl
+        def check(self):
+            DOES
+    """
+    install_plugin(serving.packages, "odd", code.replace("DOES", "threading.Event().wait()"))
+    install_plugin(serving.packages, "dead", code.replace("DOES", "os._exit(0)").replace("Odd", "Dead"))
+    serving.configure({"a": {"plugin": "odd", "timeout_s": 0.3}, "b": {"plugin": "dead"}, **TAKE})
+    done = serving.run("check", "--online")
+
+    assert done.returncode == 1
+    assert "a: check() does not come back within 0.3 s" in done.stdout
+    assert "b: check() ends the process (exit code 0)" in done.stdout
+    assert "all: the file can be written" in done.stdout
 
 
 def test_check_tells_of_a_plugin_that_cannot_be_used(serving):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import smtplib
 import subprocess
 import sys
 from email import message_from_bytes, policy
+from pathlib import Path
 
 import pytest
 from serving import until
 
+from glycanbridge.cli.demo import _typed as typed_as
 from glycanbridge.demo.mails import MailCatcher
 
 DEMO = [sys.executable, "-m", "glycanbridge", "demo", "--kits", "4"]
@@ -20,7 +23,7 @@ DEMO = [sys.executable, "-m", "glycanbridge", "demo", "--kits", "4"]
 
 def test_everything_goes_as_it_should_and_says_where_to_look(tmp_path):
     """What came, what went where, what waited meanwhile; and then it is all there, as with a real bridge."""
-    folder = tmp_path / "demo"
+    folder = tmp_path / "a demo (mine)"
     done = subprocess.run(
         [*DEMO, "--seconds", "2", "--once", "--folder", folder], capture_output=True, text=True, timeout=60, check=False
     )
@@ -47,23 +50,37 @@ def test_everything_goes_as_it_should_and_says_where_to_look(tmp_path):
     assert (folder / "var/webhook-secret").stat().st_mode & 0o777 == 0o600
     asked = re.findall(r"^  glycanbridge (.*)$", told, re.MULTILINE)
     for line in asked:
-        command = [sys.executable, "-m", "glycanbridge", *line.split()]
+        command = [sys.executable, "-m", "glycanbridge", *shlex.split(line)]
         assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0, line
     assert len(asked) == 4
 
 
 def test_it_serves_on_until_ctrl_c(tmp_path):
     """Somebody wants to look around; and in the middle of the story it ends in order, too."""
-    for seconds, seen in (("1", "It serves on at "), ("3600", "weeks in the life")):
+    for seconds, seen in (("1", "It serves on at "), ("3600", "weeks in the life"), ("2", "A bridge serves at ")):
         process = subprocess.Popen(
-            [*DEMO, "--seconds", seconds, "--folder", tmp_path / seconds], stdout=subprocess.PIPE, text=True,
-            start_new_session=True,
+            [*DEMO, "--seconds", seconds, "--folder", tmp_path / seconds], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         lines = iter(process.stdout.readline, "")
         assert any(seen in line for line in lines)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == (0 if seconds == "1" else 1)
+        rest = process.stdout.read()
+        assert not any(word in rest for word in ("LOST", "lost", "did not approve", "Traceback")), rest
         process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("called", "typed"),
+    [(".venv/bin/glycanbridge", "{}/.venv/bin/glycanbridge"), ("/a b/glycanbridge", "'/a b/glycanbridge'"),
+     ("/usr/lib/glycanbridge/__main__.py", "glycanbridge")],
+)  # fmt: skip
+def test_its_commands_can_be_typed_in_another_folder(monkeypatch, called, typed):
+    """The other terminal, in which somebody tries them, begins somewhere else."""
+    monkeypatch.setattr(sys, "argv", [called])
+
+    assert typed_as() == typed.format(Path.cwd())
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):

@@ -91,10 +91,14 @@ HEADERS = [
     (f"sha256={base64.b64encode(bytes.fromhex(RIGHT)).decode()}", "header-base64"),
     (f"sha256={base64.urlsafe_b64encode(bytes.fromhex(RIGHT)).decode().rstrip('=')}", "header-base64"),
     (f"sha256={base64.b64encode(RIGHT.encode()).decode()}", "header-base64"),
-    (f" sha256={RIGHT}", "header-blanks"), (f"sha256={RIGHT}\n", "header-blanks"),
+    (f"sha256= {RIGHT}", "header-blanks"), (f"sha256 = {RIGHT}", "header-blanks"),
+    (f"sha256={RIGHT}\n", "header-blanks"), (f"sha256=SHA2-256(stdin)= {RIGHT}", "header-more"),
+    (f"sha256={RIGHT}  -", "header-more"), (f"sha256=0x{RIGHT.upper()}", "header-more"),
+    (f"sha256={'-'.join(RIGHT[each : each + 2] for each in range(0, 64, 2)).upper()}", "header-more"),
     (f'"sha256={RIGHT}"', "header-quotes"), (f"X-GlycanAge-Signature: sha256={RIGHT}", "header-name"),
     (f"sha256={RIGHT},sha256={RIGHT}", "header-twice"), (f"sha256={RIGHT}, sha256={'0' * 64}", "header-twice"),
-    (f"sha256={RIGHT[:63]}", "header-length"), (f"sha256={RIGHT}0a", "header-length"),
+    (f"sha256={RIGHT[:63]}", "header-length"), *((f"sha256={RIGHT[:each]}", "header-length") for each in (32, 40, 56)),
+    (f"sha256={RIGHT}0a", "header-length"),
     ("sha256=", "header-unreadable"), ("sha256=nonsense!", "header-unreadable"), ("sha256=00", "header-unreadable"),
 ]  # fmt: skip
 
@@ -103,6 +107,37 @@ HEADERS = [
 def test_a_mistake_with_the_header(told, kind):
     """Whatever its form, it is read with patience: what it means is right."""
     assert kinds(BODY, told) == [kind]
+
+
+def test_blanks_around_the_header_are_none_to_the_bridge():
+    """HTTP takes them off: who copied one along must not look for a mistake that is not there."""
+    assert diagnose(BODY, f"  sha256={RIGHT}\t ", {"ours": SECRET}).signed
+
+
+def test_a_list_of_other_things_did_not_come_twice():
+    """It is how others sign, with the time: no proxy has doubled it."""
+    assert kinds(BODY, f"t=1693123200,v1={RIGHT}") == ["header-list", "header-other-prefix"]
+
+
+KEY, PLAIN_HASH = SECRET.encode(), hashlib.sha256
+WAYS = [
+    (signed(KEY, BODY), "way-swapped"), (PLAIN_HASH(KEY + BODY).hexdigest(), "way-no-hmac"),
+    (PLAIN_HASH(BODY + KEY).hexdigest(), "way-no-hmac"), (PLAIN_HASH(BODY).hexdigest(), "way-no-secret"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("digits", "kind"), WAYS)
+def test_what_is_no_hmac_is_not_taken_for_another_secret(digits, kind):
+    """`openssl dgst -sha256` without `-hmac`, and `hash_hmac` with its arguments exchanged, have the right secret."""
+    assert kinds(BODY, f"sha256={digits}") == [kind]
+
+
+def test_a_body_of_blanks_is_looked_at_in_no_time():
+    """Of a mebibyte, the question whether it is base64 took hours."""
+    began_s = time.monotonic()
+    kinds(b"a" + b" " * 100_000 + b"!", f"sha256={'0' * 64}")
+
+    assert time.monotonic() - began_s < 10
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha512", "sha384", "md5"])

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -345,6 +349,83 @@ def test_a_port_that_is_taken_in_silence(folder):
     assert "cannot be listened on: Address already in use" in found.found
 
 
+def test_a_port_whose_program_sends_a_byte_now_and_then(folder):
+    """Each byte begins the time for the next one anew: the doctor would wait for ever."""
+    over = threading.Event()
+
+    def drip(listening):
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not over.wait(0.05):
+                connection.sendall(b"X")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=(listening,), daemon=True).start()
+        late = threading.Timer(20, over.set)
+        late.start()
+        folder.configure(receiver=folder.told["receiver"] | {"listen": f"127.0.0.1:{listening.getsockname()[1]}"})
+        facts, began_s = folder.facts(patience_s=0.2), time.monotonic()
+        found = next(receiver(facts))
+        took_s = time.monotonic() - began_s
+        late.cancel()
+        over.set()
+
+    assert found.found == "another program answers there"
+    assert took_s < 10
+
+
+def test_a_bridge_that_hangs_is_not_another_program(folder):
+    """Who is told to listen elsewhere has two bridges then."""
+    serving = SqliteJournal(folder.path / "var" / "journal.db")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        folder.configure(receiver=folder.told["receiver"] | {"listen": f"127.0.0.1:{silent.getsockname()[1]}"})
+        found = folder.one("receiver.address", patience_s=0.2)
+    serving.close()
+
+    assert "it hangs" in found.found
+    assert "start it anew" in found.do
+
+
+def test_of_a_journal_that_cannot_be_read_nothing_is_claimed(folder):
+    """Neither that nothing has come yet, nor that no bridge has served: nobody knows."""
+    folder.write("var/journal.db", "this is no database" * 100)
+    found = {each.id: each for each in folder.look()}
+
+    assert found["journal.state"].level is Level.PROBLEM
+    assert found["receiver.address"].found == "nobody answers: the bridge does not run"
+    assert {"events.last", "clock.events"}.isdisjoint(found)
+    folder.told["journal"] = "nowhere"
+    folder.configure()
+    assert "events.last" not in {each.id for each in folder.look()}
+
+
+def test_what_this_user_may_not_look_at_is_no_fault_of_the_program(folder, monkeypatch):
+    """It was run as another user than the bridge."""
+
+    def refuse(_folder):
+        raise PermissionError(13, "Permission denied", "patient_123")
+
+    found = folder.one("room.failed", usage=refuse)
+
+    assert found.found == "this user may not look at it"
+    assert "as the user that the bridge runs as" in found.do
+
+
+def test_commands_can_be_typed_and_files_are_found_whatever_their_names_are(tmp_path):
+    """Blanks end a word for the shell, and brackets are a pattern for whoever looks for files."""
+    place = tmp_path / "a bridge [1]"
+    place.mkdir(mode=0o700)
+    folder = Folder(place)
+    file = folder.write("var/jour nal[1].db", "", 0o644)
+    folder.configure(journal=f"sqlite:///{file}")
+    found = folder.one("files.mode")
+
+    assert (found.level, found.about) == (Level.PROBLEM, str(file))
+    subprocess.run(["/bin/sh", "-c", found.do.strip("`")], check=True)
+    assert folder.one("files.mode").level is Level.OK
+
+
 def test_an_address_that_is_not_this_machines(folder):
     """192.0.2.1 is nobody's (RFC 5737)."""
     folder.configure(receiver=folder.told["receiver"] | {"listen": "192.0.2.1:8080"})
@@ -470,6 +551,18 @@ def test_a_destination_that_is_gone_disabled_or_unusable(owing, folder):
     ):
         folder.configure(destinations=told)
         assert identity in {each.id for each in folder.look()}
+
+
+def test_of_a_destination_that_is_gone_only_what_can_be_decided_is_told(owing, folder):
+    """It was left alone once: nobody can mend that now, nor replay what it was owed; nor is it owed nothing."""
+    owing(PermanentError("no such patient"), later_s=1)
+    owing(DestinationError("the password is wrong"))
+    folder.configure(destinations={})
+    found = {each.id: each for each in folder.look() if each.id.startswith("deliveries.")}
+
+    assert set(found) == {"deliveries.gone", "deliveries.dead"}
+    assert "deliveries discard --destination a" in found["deliveries.gone"].do
+    assert "dead-letters discard --destination a" in found["deliveries.dead"].do
 
 
 def test_dead_letters_that_were_not_understood_or_are_damaged(folder, dead_letters):

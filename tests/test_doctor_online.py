@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -58,6 +60,10 @@ class {name}:
     def check(self):
         {does}
 """
+STILLBORN = """
+    def __init__(self):
+        __import__("os")._exit(0)
+"""
 
 
 def test_every_far_side_is_asked_and_none_that_hangs_is_waited_for(folder):
@@ -84,7 +90,7 @@ def test_every_far_side_is_asked_and_none_that_hangs_is_waited_for(folder):
         "refuser": ("problem", "the password is wrong"),
         "hanger": ("problem", "check() does not come back within 0.5 s"),
     }
-    assert found["mistaken"].found.startswith("KeyError at mistaken.py")
+    assert found["mistaken"].found.startswith("check() failed: KeyError at mistaken.py")
 
 
 def test_a_far_side_that_hangs_does_not_keep_the_command_from_ending(serving):
@@ -98,6 +104,22 @@ def test_a_far_side_that_hangs_does_not_keep_the_command_from_ending(serving):
     assert done.returncode == 1
     assert "destinations.hangs: h: check() does not come back within 0.3 s" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("problems: ")
+
+
+def test_a_plugin_that_ends_its_process_does_not_end_the_doctor(folder):
+    """Nothing at all would be told, and its exit code would be taken for the doctor's."""
+    folder.write("leaver.py", PLUGIN.format(name="Leaver", does="__import__('os')._exit(0)"))
+    folder.write("stillborn.py", PLUGIN.format(name="Stillborn", does="...") + STILLBORN)
+    folder.configure(
+        plugin_files=["leaver.py", "stillborn.py"],
+        destinations={each: {"plugin": each} for each in ("leaver", "stillborn")},
+    )
+    command = [sys.executable, "-m", "glycanbridge", "doctor", "--online", "-c", folder.path / "bridge.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "destinations.check: leaver: check() ends the process (exit code 0)" in done.stdout
+    assert "the plugin 'stillborn' ends the process (exit code 0) when it is made" in done.stdout
+    assert done.returncode == 78
 
 
 def test_without_the_block_glycanage_is_not_asked(folder):
@@ -116,13 +138,16 @@ REGISTRATIONS = [
     ([OURS | {"isActive": True}], {"approval": "ok"}),
     ([OURS], {"registration": "ok", "approval": "note"}),
     ([OURS | {"status": "in-orbit", "events": None}], {"approval": "note"}),
+    ({"errors": [], "webhooks": [OURS]}, {"registration": "ok"}),
+    ([OURS | {"approvedAt": None}], {"approval": "problem"}),
     ([OURS | {"events": ["kit-received"], "status": "approved"}], {"events": "problem"}),
     ([OURS | {"status": "pending"}, OURS | {"status": "approved"}], {"registration": "warning", "approval": "ok"}),
     ([{"url": "https://other.example/x"}], {"registration": "problem"}),
+    ([OURS | {"name": "GlycanBridge (secret 00000000)"}], {"registration": "ok", "secret": "problem"}),
     ([], {"registration": "problem"}),
     ({"webhooks": []}, {"registration": "problem"}),
-    ({"message": "hello"}, {"api": "problem"}),
-    ([1, 2], {"api": "problem"}),
+    ({"message": "hello"}, {"registration": "note"}),
+    ([1, 2], {"registration": "note"}),
 ]
 
 
@@ -277,6 +302,18 @@ def test_a_public_address_without_tls(asked):
         found = asked(api=api, public_url=f"http://192.0.2.1{HOOK}", timeout_s=0.2)
 
     assert found["public-url.scheme"].level is Level.PROBLEM
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"])
+def test_authorities_that_cannot_be_read_are_no_trouble_of_the_proxys(asked, folder, text):
+    """Nobody was asked: who looks at the proxy and the firewall looks in vain."""
+    if text is not None:
+        folder.write("ca.pem", text)
+    with HttpPeer(Answer(200, "[]")) as api:
+        found = asked(api=api, public_url=f"https://127.0.0.1:9{HOOK}", ca_file="ca.pem")["public-url.answer"]
+
+    assert f"glycanage.ca_file: {folder.path / 'ca.pem'}: " in found.found
+    assert "a file of certificates" in found.do
 
 
 def test_the_public_path_is_the_receivers(public):

@@ -124,6 +124,8 @@ def test_ctrl_c_ends_in_order_with_the_table(server):
         (["--to", NOBODY, "--secret-file", "nowhere"], "--secret-file nowhere: No such file"),
         (["--load", "--to", "http://clinic.example/x"], "clinic.example is not this machine"),
         (["--load", "--rate", "2001"], "--rate"),
+        (["--load", "--rate", "nan"], "--rate"),
+        (["--speed", "nan"], "--speed"),
         (["--speed", "0"], "--speed"),
         ([], "receiver.listen has port 0"),
     ],

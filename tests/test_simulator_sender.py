@@ -10,10 +10,10 @@ from serving import SECRET
 
 from glycanbridge.errors import SignatureError
 from glycanbridge.signature import verify
-from glycanbridge.simulator.load import Load, run_load
+from glycanbridge.simulator.load import NOT_SENT, Load, run_load
 from glycanbridge.simulator.posting import Answer as Came
 from glycanbridge.simulator.posting import Poster
-from glycanbridge.simulator.sender import Sender
+from glycanbridge.simulator.sender import LONGEST_SLEEP_S, Sender
 from glycanbridge.simulator.story import story
 from glycanbridge.testing import Answer, Fault, HttpPeer
 
@@ -205,3 +205,31 @@ def test_a_load_counts_errors_by_kind_and_waits_from_when_an_event_was_due():
         )
     assert row["errors"] == {"no whole answer within 0.3 s": 1}
     assert row["p50_ms"] > 250
+
+
+def test_a_load_against_what_never_answers_ends_in_time():
+    """What had no connection in time is not sent, counts as an error, and its waiting counts as an answer's."""
+    with HttpPeer(Fault.HANG) as peer:
+        row = run_load(
+            Load(url=peer.url, secret=SECRET, per_s=1000, seconds=0.1, connections=2, limit_s=0.1), begin_ms=0
+        )
+    assert row["sent"] == len(peer.requests) < 10
+    assert row["errors"] == {"no whole answer within 0.1 s": row["sent"], NOT_SENT: 100 - row["sent"]}
+    assert row["p50_ms"] > 100
+    assert row["reached_per_s"] < 30
+
+
+def test_a_load_sends_at_least_one_event():
+    """One of nothing would be said to have gone well."""
+    with HttpPeer(ACCEPTED) as peer:
+        row = run_load(Load(url=peer.url, secret=SECRET, per_s=0.1, seconds=1, connections=1), begin_ms=0)
+    assert (row["sent"], row["errors"]) == (1, {})
+
+
+def test_a_wait_of_centuries_is_slept_in_pieces():
+    """The system refuses to sleep for so long at once."""
+    hand, sent = Hand(), story(seed=1, begin_ms=0).sendings[:2]
+    sender = Sender(sent, post=lambda _: Came(200, became="accepted"), speed=1e-4, clock=hand.clock, sleep=hand.sleep)
+
+    assert len(list(sender.run())) == 2
+    assert max(hand.waits) == LONGEST_SLEEP_S

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,11 +17,15 @@ from glycanbridge.cli.options import config_option
 from glycanbridge.cli.standing import hindrance
 from glycanbridge.destinations import Destination, Destinations
 from glycanbridge.doctor.configuration import configured
-from glycanbridge.errors import GlycanBridgeError, JournalMissing, JournalUnavailable, Problem, without_text
+from glycanbridge.doctor.far_sides import asked
+from glycanbridge.errors import JournalMissing, JournalUnavailable, Problem
 from glycanbridge.event_types import DELIVERY_DEAD, DELIVERY_SETTLED, EVENT_TYPES
 from glycanbridge.journal import Owed
 from glycanbridge.journals import open_questions
 from glycanbridge.settings import Settings, warnings
+
+PATIENCE_S = 30.0
+"""How long a far side may take, at the most; its destination's `timeout_s`, if that is less."""
 
 
 @click.command
@@ -33,8 +39,8 @@ def command(config: Path, *, online: bool) -> None:
     _show(settings, destinations)
     for name, told in leaves.items():
         click.echo(f"{name}: {told}")
-    if online and not all([_check_online(each) for each in destinations.values()]):  # noqa: C419 (all of them)
-        click.get_current_context().exit(1)
+    if online:
+        _ask_far_sides(destinations)
 
 
 def _fail(problems: list[Problem]) -> NoReturn:
@@ -101,18 +107,13 @@ def _taker(destination: Destination) -> str:
     return f"{destination.name} ({', '.join(practices)})" if practices else destination.name
 
 
-def _check_online(destination: Destination) -> bool:
-    try:
-        attempts = destination.attempts()
-        try:
-            found = attempts.check()
-        finally:
-            attempts.close()
-    except GlycanBridgeError as error:
-        click.echo(f"{destination.name}: {error}")
-    except BaseException as error:
-        click.echo(f"{destination.name}: check() failed: {without_text(error)}")
-    else:
-        click.echo(f"{destination.name}: {found or 'the plugin has nothing to check'}")
-        return True
-    return False
+def _ask_far_sides(destinations: Destinations) -> None:
+    """Say what each finds; leave with 1 if one does not, whatever a plugin's threads still wait for."""
+    found = asked([each for each in destinations.values() if each.error is None], PATIENCE_S)
+    for name, (_, told) in found.items():
+        click.echo(f"{name}: {told}")
+    if any(how == "hangs" for how, _ in found.values()):
+        sys.stdout.flush()
+        os._exit(1)
+    if any(how != "fine" for how, _ in found.values()):
+        click.get_current_context().exit(1)

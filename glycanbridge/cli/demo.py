@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
 import click
 
+from glycanbridge.cli.options import Number
 from glycanbridge.demo.show import Demo, Wish
 from glycanbridge.simulator.lives import MOST_KITS
 
 
 @click.command
 @click.option("--kits", type=click.IntRange(1, MOST_KITS), default=10, show_default=True, help="So many kits.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="For so long.")
+@click.option("--seconds", type=Number(1, 3600), default=20.0, show_default=True, help="For so long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another number, another story.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="An empty folder to do it in; by "
               "default a new one among the temporary files.")  # fmt: skip
@@ -32,5 +34,6 @@ def command(**wish: object) -> None:
 
 
 def _typed() -> str:
-    """How this program was called, to be typed again: `.venv/bin/glycanbridge`."""
-    return sys.argv[0] if Path(sys.argv[0]).stem == "glycanbridge" else "glycanbridge"
+    """How this program is called from any folder, since another terminal begins elsewhere: `/opt/bin/glycanbridge`."""
+    called = Path(sys.argv[0])
+    return shlex.quote(str(called.absolute())) if called.stem == "glycanbridge" else "glycanbridge"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,17 @@ config_option = click.option(
     help="The bridge.yaml to use.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, and nothing else.")
+
+
+class Number(click.FloatRange):
+    """A number in a range that can be counted with: neither `nan`, which is in every range, nor `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number that can be counted with", param, ctx)
+        return number
 
 
 class Moment(click.ParamType[int]):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from glycanbridge.cli.options import Moment, config_option, json_option
+from glycanbridge.cli.options import Moment, Number, config_option, json_option
 from glycanbridge.cli.own_receiver import own_url, secret_file_option, secret_in
 from glycanbridge.cli.simulating import serve_api, simulated
 from glycanbridge.cli.tables import show_row
@@ -74,7 +74,7 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = [
     click.option("--practice", "practices", multiple=True, default=(PRACTICE,), show_default=True, help="Repeatable."),
     click.option("--only", type=click.Choice(KNOWN_TYPES), multiple=True, help="Only this event type; repeatable."),
     click.option("--clean", is_flag=True, help="No repeats, nothing late, out of order, stuck, unknown or forged."),
-    click.option("--speed", type=click.FloatRange(0, min_open=True), help="So many times as fast as real time; "
+    click.option("--speed", type=Number(0, min_open=True), help="So many times as fast as real time; "
                  "by default as fast as the bridge answers."),
     click.option("--back-off", "back_off_s", type=_Waits(), default=BACK_OFF_S, help="Real seconds before each "
                  "retry, whatever --speed is; by default 1,5,25."),
@@ -84,12 +84,12 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = [
                  "registered there, and send the story to it; one that is approved later gets one more event."),
     click.option("--email", default=EMAIL, show_default=True, help="With --api: the account's e-mail address."),
     click.option("--token", default=TOKEN, show_default=True, help="With --api: the account's token."),
-    click.option("--approve-after", "approve_after_s", type=click.FloatRange(0), default=3.0, show_default=True,
+    click.option("--approve-after", "approve_after_s", type=Number(0), default=3.0, show_default=True,
                  help="With --api: seconds until a webhook is approved."),
     click.option("--load", is_flag=True, help="No story, but many events at a steady rate."),
-    click.option("--rate", type=click.FloatRange(0, FASTEST_PER_S, min_open=True), default=50.0, show_default=True,
+    click.option("--rate", type=Number(0, FASTEST_PER_S, min_open=True), default=50.0, show_default=True,
                  help="With --load: events a second."),
-    click.option("--seconds", type=click.FloatRange(0, LONGEST_S, min_open=True), default=10.0, show_default=True,
+    click.option("--seconds", type=Number(0, LONGEST_S, min_open=True), default=10.0, show_default=True,
                  help="With --load: for so long."),
     click.option("--connections", type=click.IntRange(1, MOST_CONNECTIONS), default=8, show_default=True,
                  help="With --load: over so many connections."),

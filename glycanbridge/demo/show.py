@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 
@@ -89,38 +90,37 @@ class Demo:
 
     def _tell(self, folder: DemoFolder, stage: Stage, server: Server) -> None:
         try:
-            self._say(f"A bridge serves at {server.url}. Everything is invented, and stays in {folder.path}")
-            self._say(stage.register(self._wait))
+            url = server.url
+            self._say(f"A bridge serves at {url}. Everything is invented, and stays in {folder.path}")
+            self._say(stage.register(partial(self._wait, server)))
             self._say(
                 f"{WEEKS} weeks in the life of {self._wish.kits} kits, in about {self._wish.seconds:g} seconds:\n"
             )
-            self._play(stage)
-            if not self._over.is_set():
-                self._say(
-                    where_to_look(folder, program=self._wish.program, url=None if self._wish.once else server.url)
-                )
+            self._play(stage, server)
+            self._say(where_to_look(folder, program=self._wish.program, url=None if self._wish.once else url))
         except _Over:
             pass
         except Exception as error:
-            self._failed = error
+            self._failed = None if server.stops else error  # what fails because of that is nobody's fault
         if self._wish.once or self._failed is not None:
             server.stop()
 
-    def _play(self, stage: Stage) -> None:
+    def _play(self, stage: Stage, server: Server) -> None:
         fates = list[Fate]()
         with closing(open_questions(stage.settings.journal)) as questions:
             view = View(questions, self._say)
             for share, fate in self._sent(stage):
+                self._go_on(server)
                 fates.append(fate)
-                self._show(fate, view)
+                self._show(fate, view, server)
                 if (news := stage.at(share)) is not None:
                     self._say(news)
             if (news := stage.at(1.0)) is not None:
                 self._say(news)
-            self._wait(lambda: not questions.owed(), LAST_S)
+            self._wait(server, lambda: not questions.owed(), LAST_S)
             view.show_settled()
             view.summary(fates)
-            self.fine = all(each.fits for each in fates) and not questions.owed() and not self._over.is_set()
+            self.fine = all(each.fits for each in fates) and not questions.owed()
 
     def _sent(self, stage: Stage) -> Iterator[tuple[float, Fate]]:
         """Every fate, as soon as it is known, with the share of the story that is told by then."""
@@ -130,10 +130,10 @@ class Demo:
         for number, fate in enumerate(sender.run(), 1):
             yield number / len(told.sendings), fate
 
-    def _show(self, fate: Fate, view: View) -> None:
+    def _show(self, fate: Fate, view: View, server: Server) -> None:
         accepted = event_id(fate.sending.body).id if fate.outcome == "accepted" else None
         if accepted is not None:
-            self._wait(lambda: view.all_have(accepted), SETTLED_S)
+            self._wait(server, lambda: view.all_have(accepted), SETTLED_S)
         view.show(fate, accepted)
         view.show_settled()
 
@@ -145,13 +145,20 @@ class Demo:
         if self._over.wait(seconds):
             raise _Over
 
-    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Whether the condition comes to hold in time, and before the demo is over."""
+    def _wait(self, server: Server, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether the condition comes to hold in time. Raises `_Over`."""
         until_s = monotonic() + timeout_s
         while not condition():
-            if monotonic() > until_s or self._over.wait(LOOK_EVERY_S):
+            self._go_on(server)
+            if monotonic() > until_s:
                 return False
+            self._sleep(LOOK_EVERY_S)
         return True
+
+    def _go_on(self, server: Server) -> None:
+        """Raise `_Over` if the bridge takes no more: it ends its attempts first, and nothing is told of that."""
+        if server.stops:
+            raise _Over
 
 
 def _server(settings: Settings, source: BridgeYaml) -> Server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -73,6 +74,7 @@ class View:
 
 def where_to_look(folder: DemoFolder, *, program: str, url: str | None) -> str:
     """What somebody may do next; `program` is what they type, `url` where the bridge goes on serving, if it does."""
+    config = shlex.quote(str(folder.config))
     told = ["", "Look:"]
     told += [f"  {what:<22}{where}" for what, where in (
         ("the CSV files", folder.exports),
@@ -82,11 +84,9 @@ def where_to_look(folder: DemoFolder, *, program: str, url: str | None) -> str:
     )]  # fmt: skip
     told += ["Ask, as you would ask your own bridge:"]
     asked = ("events list", "deliveries list", "dead-letters list", "destinations")
-    told += [f"  {program} {each} -c {folder.config}" for each in asked]
+    told += [f"  {program} {each} -c {config}" for each in asked]
     if url is not None:
-        told += [
-            f"It serves on at {url} until Ctrl-C; from another terminal: {program} send report-ready -c {folder.config}"
-        ]
+        told += [f"It serves on at {url} until Ctrl-C; from another terminal: {program} send report-ready -c {config}"]
     told += [f"When you have seen enough, delete {folder.path}"]
     return "\n".join(told)
 

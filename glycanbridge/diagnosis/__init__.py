@@ -2,6 +2,7 @@
 
 ```
 headers: what the signature claims     keys, bodies: what may have been used instead of ours     forms: remarks
+ways: what is no HMAC, or a wrong one
 ```
 One mistake with the body and one with the secret may come together, and any with the header. Nothing that is said here
 holds a secret, a piece of a body, or a signature that would be right.
@@ -17,6 +18,7 @@ from glycanbridge.diagnosis.bodies import body_forms
 from glycanbridge.diagnosis.forms import Form, Remark
 from glycanbridge.diagnosis.headers import Reading, readings
 from glycanbridge.diagnosis.keys import UNSET, UNSET_WORDS, key_forms
+from glycanbridge.diagnosis.ways import other_ways
 from glycanbridge.errors import SignatureError
 from glycanbridge.signature import fingerprint, verify
 
@@ -63,6 +65,7 @@ def diagnose(
     `secrets` and `others` are named for what is said of them: those that the bridge takes, and those that it does not,
     such as an old one. `published` secrets are everybody's.
     """
+    header = None if header is None else header.strip(" \t")  # as HTTP has it: the bridge never sees blanks around it
     try:
         name = list(secrets)[verify(body, header, list(secrets.values()))]
     except SignatureError:
@@ -102,7 +105,7 @@ def _refused(
     keys: list[Key] = [(name, form, ()) for name, secret in secrets.items() for form in key_forms(secret)]
     keys += [(name, form, (remark,)) for name, (secret, remark) in foreign.items() for form in key_forms(secret)]
     keys += [("no secret at all", Form(word), (UNSET,)) for word in UNSET_WORDS]
-    found = _fitting(read, keys, body_forms(body)) if read else None
+    found = (_fitting(read, keys, body_forms(body)) or _otherwise(read, body, secrets)) if read else None
     if found is not None:
         name, reading, remarks = found
         return Diagnosis(signed=False, secret=name, remarks=(*reading.remarks, *remarks, *about_body))
@@ -126,6 +129,16 @@ def _fitting(
             for each in read:
                 if each.digest == digest and hmac.compare_digest(digits[: len(each.digits)], each.digits):
                     return name, each, (*about, *(remark for remark in (key.remark, form.remark) if remark))
+    return None
+
+
+def _otherwise(
+    read: Sequence[Reading], body: bytes, secrets: Mapping[str, str]
+) -> tuple[str, Reading, tuple[Remark, ...]] | None:
+    for each in read:
+        for name, digits, remark in other_ways(body, secrets, each.digest):
+            if hmac.compare_digest(digits[: len(each.digits)], each.digits):
+                return name, each, (remark,)
     return None
 
 

@@ -24,6 +24,10 @@ class Hung(TimeoutError):
     """A call that does not come back."""
 
 
+class NoAuthorities(OSError):
+    """The file of authorities cannot be read, or there is none in it: nobody was asked."""
+
+
 class Seen(NamedTuple):
     """An answer."""
 
@@ -86,7 +90,10 @@ def _connection(url: str, timeout_s: float, ca_file: Path | None, proxy: str | N
         return HTTPConnection(host, parts.port, timeout=timeout_s)
     context = ssl.create_default_context()
     if ca_file is not None:
-        context.load_verify_locations(ca_file)
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            raise NoAuthorities(f"glycanage.ca_file: {ca_file}: {error.strerror or 'it cannot be read'}") from None
     if proxy is None:
         return HTTPSConnection(host, parts.port, timeout=timeout_s, context=context)
     way = urlsplit(proxy)

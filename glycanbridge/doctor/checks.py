@@ -84,6 +84,9 @@ def examine(facts: Facts, *, online: bool) -> Iterator[Finding]:
 def _findings(check: Check, facts: Facts) -> Iterator[Finding]:
     try:
         yield from check.look(facts)
+    except PermissionError:
+        do = "run `glycanbridge doctor` as the user that the bridge runs as"
+        yield warning(f"{check.name}.failed", check.name, "this user may not look at it", do)
     except Exception as error:
         do = "look at it by hand; if it is a fault of GlycanBridge's, tell its makers this line"
         yield warning(f"{check.name}.failed", check.name, f"it could not be looked at: {told_to_people(error)}", do)

@@ -11,7 +11,7 @@ from functools import partial
 from glycanbridge.doctor.asking import Seen, look, way_out, within
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.findings import Finding, note, ok, problem, warning
-from glycanbridge.errors import JournalError
+from glycanbridge.errors import JournalError, JournalMissing
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.journal import EventRow, Filter
 from glycanbridge.journals import open_questions
@@ -29,7 +29,10 @@ def clock(facts: Facts) -> Iterator[Finding]:
     now_ms = facts.machine.clock()
     if now_ms < RELEASED.timestamp() * 1000:
         yield problem("clock.year", _ABOUT, f"it says {_date(now_ms)}, which is before this program was made", _SET)
-    newest = newest_event(facts)
+    try:
+        newest = newest_event(facts)
+    except JournalError:  # the journal's own finding tells it
+        return
     if newest is None:
         return
     ahead_s = (max(newest.timestamp, newest.received_at) - now_ms) / 1000
@@ -67,8 +70,13 @@ def clock_of_glycanage(facts: Facts) -> Iterator[Finding]:
 
 def last_event(facts: Facts) -> Iterator[Finding]:
     """How long nothing has come."""
-    newest = newest_event(facts)
     about = "the last event"
+    try:
+        newest = newest_event(facts)
+    except JournalError:  # the journal's own finding tells it
+        return
+    if facts.places is None:
+        return
     if newest is None:
         do = "GlycanAge sends nothing before it has approved the webhook; `glycanbridge send report-ready` is a trial"
         yield note("events.last", about, "none has come yet", do)
@@ -86,13 +94,13 @@ def last_event(facts: Facts) -> Iterator[Finding]:
 
 
 def newest_event(facts: Facts) -> EventRow | None:
-    """The event of GlycanAge's that came last; `None` if there is none, or no journal that can be read."""
+    """The event of GlycanAge's that came last; `None` if there is none. Raises `JournalError` if it cannot be read."""
     if facts.places is None:
         return None
     try:
         with closing(open_questions(facts.places.journal)) as questions:
             rows = [row for each in EVENT_TYPES for row in questions.events(Filter(type=each, limit=1))]
-    except JournalError:  # the journal's own finding tells it
+    except JournalMissing:
         return None
     return max(rows, key=lambda row: row.received_at, default=None)
 

@@ -35,10 +35,11 @@ def deliveries(facts: Facts) -> Iterator[Finding]:
     for name in dict.fromkeys([*named, *owed]):
         row, standing = owed.get(name, Owed(destination=name)), standings.get(name, Standing())
         destination = facts.configured.destinations.get(name)
-        told = [*_standing(name, standing), *_owed(name, row)]
         if name not in named:
-            told.append(_gone(name, row))
-        elif destination is not None and not destination.runs:
+            yield from _gone(name, row)
+            continue
+        told = [*_standing(name, standing), *_owed(name, row)]
+        if destination is not None and not destination.runs:
             told += _stopped(destination, row)
         elif not told and row.oldest_due_at is not None and facts.machine.clock() - row.oldest_due_at > LATE_MS:
             waits = f"{row.pending} deliveries are due, one for more than an hour, and nobody makes them"
@@ -82,7 +83,10 @@ def _standing(name: str, standing: Standing) -> Iterator[Finding]:
     if standing.paused_at is not None:
         told = f"paused by {standing.paused_by}: {standing.reason}; what it is owed waits"
         yield warning("deliveries.paused", name, told, resume)
-    if standing.circuit.open_since is not None:
+    if standing.circuit.comes_back:
+        told = f"it is back, and goes one by one until {standing.circuit.failures} more have got through"
+        yield note("deliveries.circuit", name, told, f"nothing; or at once: {resume}")
+    elif standing.circuit.open_since is not None:
         told = f"it fails, and is left alone but for a probe now and then: {standing.trouble or 'no error is kept'}"
         do = f"mend it, `glycanbridge check --online` looks whether it is; then, not to wait: {resume}"
         yield problem("deliveries.circuit", name, told, do)
@@ -95,15 +99,29 @@ def _owed(name: str, row: Owed) -> Iterator[Finding]:
             f"`glycanbridge dead-letters replay --destination {name} --yes`"
         )
         yield problem("deliveries.dead", name, f"{row.dead} deliveries were given up, and nobody has decided", do)
+    yield from _held(name, row)
+
+
+def _held(name: str, row: Owed) -> Iterator[Finding]:
     if row.held:
         do = f"`glycanbridge deliveries list --destination {name} --held`, then `deliveries confirm` or `replay` each"
         yield problem("deliveries.held", name, f"{row.held} deliveries wait for a person's decision", do)
 
 
-def _gone(name: str, row: Owed) -> Finding:
-    told = f"it is not in bridge.yaml, and is owed {row.pending + row.running} deliveries"
-    do = f"put it back under this name, or `glycanbridge deliveries discard --destination {name} --reason ... --yes`"
-    return warning("deliveries.gone", name, told, do)
+def _gone(name: str, row: Owed) -> Iterator[Finding]:
+    """What is owed to a destination that nothing can be delivered to, whether it failed or was paused before."""
+    back = "put it back under this name, or `glycanbridge"
+    if row.pending + row.running:
+        told = f"it is not in bridge.yaml, and is owed {row.pending + row.running} deliveries"
+        yield warning(
+            "deliveries.gone", name, told, f"{back} deliveries discard --destination {name} --reason ... --yes`"
+        )
+    if row.dead:
+        told = f"it is not in bridge.yaml, and {row.dead} deliveries were given up"
+        yield problem(
+            "deliveries.dead", name, told, f"{back} dead-letters discard --destination {name} --reason ... --yes`"
+        )
+    yield from _held(name, row)
 
 
 def _stopped(destination: Destination, row: Owed) -> Iterator[Finding]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class Level(StrEnum):
@@ -29,6 +31,11 @@ class Finding:
     found: str
     do: str = ""
     """What to do, with the command to type."""
+
+
+def typed(path: Path) -> str:
+    """A path as it is typed in a command, also where there are blanks in it."""
+    return shlex.quote(str(path))
 
 
 def ok(identity: str, about: str, found: str) -> Finding:

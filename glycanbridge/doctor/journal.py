@@ -7,7 +7,7 @@ from contextlib import closing
 
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.findings import Finding, note, ok, problem
-from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable
+from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable, JournalUnusable
 from glycanbridge.journals import open_questions
 from glycanbridge.journals.opening import open_file
 from glycanbridge.journals.upkeep import JournalFile
@@ -29,6 +29,9 @@ def journal(facts: Facts) -> Iterator[Finding]:
         yield note("journal.state", about, "there is no journal: nothing has been received yet", "`glycanbridge serve`")
     except JournalUnavailable as error:
         do = "look at the disk and at who owns the file; `glycanbridge db migrate` brings an older version up to date"
+        yield problem("journal.state", about, str(error), do)
+    except JournalUnusable as error:
+        do = "unless another program wrote it, or a newer GlycanBridge: docs/operations.md, 'The journal is damaged'"
         yield problem("journal.state", about, str(error), do)
     except JournalError as error:
         do = "`glycanbridge db check`, and docs/operations.md, 'The journal is damaged': every minute counts"

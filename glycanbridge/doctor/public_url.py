@@ -10,7 +10,7 @@ from functools import partial
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
-from glycanbridge.doctor.asking import Seen, look, way_out, within
+from glycanbridge.doctor.asking import NoAuthorities, Seen, look, way_out, within
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.findings import Finding, ok, problem, warning
 from glycanbridge.glycanage_settings import GlycanAgeSettings
@@ -67,6 +67,9 @@ def _certificate(api: GlycanAgeSettings, url: str, left_s: float) -> Finding:
 
 def _unseen(url: str, error: BaseException) -> Finding:
     """Why there is no answer."""
+    if isinstance(error, NoAuthorities):
+        do = "a file of certificates (PEM), or no `ca_file` at all: then the system's authorities are trusted"
+        return problem("public-url.answer", url, f"it could not be asked: {error}", do)
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message or "it does not fit"
         do = (

@@ -7,14 +7,15 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
-from glycanbridge.doctor.asking import Seen, look
+from glycanbridge.doctor.asking import Hung, Seen, look, within
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.findings import Finding, note, ok, problem, warning
 from glycanbridge.doctor.journal import served
-from glycanbridge.errors import JournalError
+from glycanbridge.errors import JournalError, JournalMissing
 from glycanbridge.settings import ReceiverSettings
 
 ANSWERED_S = 2.0
@@ -31,13 +32,11 @@ def receiver(facts: Facts) -> Iterator[Finding]:
         told = "port 0 is any free port: only `glycanbridge serve` knows which, and prints it"
         yield note("receiver.address", settings.listen, told)
         return
-    is_served: bool | None = None
-    with suppress(JournalError):
-        is_served = served(facts)
+    is_served, is_new = _served(facts)
     patience_s = min(ANSWERED_S, facts.machine.patience_s)
     alive = _ask(settings, "/healthz", patience_s)
     if alive is None:
-        yield _nobody(settings, is_served=is_served)
+        yield _nobody(settings, is_served=is_served, is_new=is_new)
     elif not _is_ours(alive, "alive"):
         do = f"stop it, or let the bridge listen elsewhere: `receiver.listen` in bridge.yaml{_holder(settings.port)}"
         yield problem("receiver.address", settings.listen, "another program answers there", do)
@@ -45,15 +44,33 @@ def receiver(facts: Facts) -> Iterator[Finding]:
         yield from _ours(settings, patience_s, is_served=is_served)
 
 
-def _nobody(settings: ReceiverSettings, *, is_served: bool | None) -> Finding:
+def _served(facts: Facts) -> tuple[bool | None, bool]:
+    """Whether a bridge serves from the journal, `None` if it cannot be read, and whether none ever has."""
+    try:
+        return (None if facts.places is None else served(facts)), False
+    except JournalMissing:
+        return False, True
+    except (JournalError, OSError):  # the journal's own finding tells it
+        return None, False
+
+
+def _nobody(settings: ReceiverSettings, *, is_served: bool | None, is_new: bool) -> Finding:
     told = _why_not_free(settings)
+    if told and is_served:
+        told = (
+            "it is taken and gives no answer, and a bridge serves from the journal: it hangs, or was stopped half-way"
+        )
+        do = (
+            f"end it, and start it anew: `systemctl restart glycanbridge`, `glycanbridge serve`{_holder(settings.port)}"
+        )
+        return problem("receiver.address", settings.listen, told, do)
     if told:
         do = f"correct `receiver.listen` in bridge.yaml, or stop what has the port{_holder(settings.port)}"
         return problem("receiver.address", settings.listen, told, do)
     if is_served:
         told = "nobody answers there, though a bridge serves from the journal: it was started with another address"
         return problem("receiver.address", settings.listen, told, "start the bridge anew: `glycanbridge serve`")
-    if is_served is None:
+    if is_new:
         return note("receiver.address", settings.listen, "free: no bridge has served yet", "`glycanbridge serve`")
     do = "start it: `glycanbridge serve`, or `systemctl start glycanbridge`; its log says why it ended"
     return problem("receiver.address", settings.listen, "nobody answers: the bridge does not run", do)
@@ -61,7 +78,7 @@ def _nobody(settings: ReceiverSettings, *, is_served: bool | None) -> Finding:
 
 def _ours(settings: ReceiverSettings, patience_s: float, *, is_served: bool | None) -> Iterator[Finding]:
     yield ok("receiver.address", settings.listen, "a bridge answers")
-    if not is_served:
+    if is_served is False:
         told = "the bridge that answers does not serve from this bridge.yaml's journal"
         do = "is it another bridge, or was bridge.yaml changed since it was started? Start it anew"
         yield warning("receiver.journal", settings.listen, told, do)
@@ -80,12 +97,14 @@ def _ask(settings: ReceiverSettings, path: str, patience_s: float) -> Seen | Non
     """What is answered; `None` if nobody does. Whatever is no HTTP is somebody else's: status 0."""
     host = _ANY.get(settings.host, settings.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{path}"
-    try:
-        return look(url, timeout_s=patience_s)
-    except OSError:
-        return None
-    except HTTPException:
+    seen = within({url: 2 * patience_s}, {url: partial(look, url, timeout_s=patience_s)})[url]
+    if isinstance(seen, HTTPException | Hung):  # whoever sends a byte now and then is no bridge
         return _NO_HTTP
+    if isinstance(seen, OSError):
+        return None
+    if isinstance(seen, BaseException):
+        raise seen
+    return seen
 
 
 def _is_ours(seen: Seen, status: str) -> bool:

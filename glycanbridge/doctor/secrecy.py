@@ -9,7 +9,7 @@ from pathlib import Path
 from glycanbridge.bridge_yaml import BridgeYaml, Loc
 from glycanbridge.doctor.facts import Facts
 from glycanbridge.doctor.files import folder_findings, owner_findings
-from glycanbridge.doctor.findings import Finding, note, ok, problem, warning
+from glycanbridge.doctor.findings import Finding, note, ok, problem, typed, warning
 from glycanbridge.settings import PUBLISHED_SECRETS, VENDORS_SECRET_LENGTH, secrets_in
 from glycanbridge.signature import fingerprint
 
@@ -101,7 +101,7 @@ def _file(file: Path, loc: Loc) -> Iterator[Finding]:
     handed_down = told_of.st_uid == 0 != os.geteuid()  # root's, and the bridge reads it by its group
     if mode & (0o037 if handed_down else 0o077):
         told = f"others can read it (mode {mode & 0o777:04o})" if mode & 0o044 else f"its mode is {mode & 0o777:04o}"
-        yield problem("secrets.mode", about, f"there is a secret in it, and {told}", f"`chmod 600 {file}`")
+        yield problem("secrets.mode", about, f"there is a secret in it, and {told}", f"`chmod 600 {typed(file)}`")
     else:
         yield ok("secrets.mode", about, f"mode {mode & 0o777:04o}")
     if not handed_down:

@@ -21,7 +21,8 @@ _NETWORKED = re.compile(
     re.ASCII,
 )
 _ROOM = (
-    "make room: `du -sh *` tells what is large; `glycanbridge db vacuum`, with the bridge stopped, shrinks the journal"
+    "make room: `du -sh *` tells what is large; `glycanbridge db vacuum`, with the bridge stopped and room for a copy "
+    "of the journal, shrinks that"
 )
 
 

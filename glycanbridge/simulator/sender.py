@@ -22,6 +22,9 @@ from glycanbridge.simulator.story import Sending
 BACK_OFF_S = (1.0, 5.0, 25.0)
 """The waits before the retries, as many as there are of them; GlycanAge's own are not known."""
 
+LONGEST_SLEEP_S = 3600.0
+"""A longer wait is slept in pieces: the system does not know one of centuries."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
@@ -99,7 +102,7 @@ class Sender:
             first_s = begun_s + self._after_s(self._firsts[0]) if self._firsts else math.inf
             again_s = self._again[0].due_s if self._again else math.inf
             if min(first_s, again_s) > now_s:
-                self._sleep(min(first_s, again_s) - now_s)
+                self._sleep(min(min(first_s, again_s) - now_s, LONGEST_SLEEP_S))
                 continue
             if again_s <= now_s:
                 _, _, sending, answers = heapq.heappop(self._again)
