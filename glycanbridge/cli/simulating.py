@@ -60,7 +60,9 @@ def serve_api(story: Story, told: Mapping[str, Any], *, receiver_url: str) -> bo
             click.echo(f"the story is told; {api.base_url} serves on until Ctrl-C", err=True)
             while True:
                 for each in newest.latecomers():
-                    fine = _send_one_more(newest, each, told) and fine
+                    fate = _send_one_more(newest, each, told)
+                    fine = fine and fate.fits  # before it is said: Ctrl-C may come right after
+                    click.echo(_said(each, fate), err=True)
                 time.sleep(LOOKED_EVERY_S)
         except KeyboardInterrupt:
             click.echo("stopped" if began else "stopped: no webhook was registered, so nothing was sent", err=True)
@@ -118,16 +120,19 @@ class _Noticed:
             click.echo(line, err=True)
 
 
-def _send_one_more(newest: NewestWebhook, webhook: Registration, told: Mapping[str, Any]) -> bool:
+def _send_one_more(newest: NewestWebhook, webhook: Registration, told: Mapping[str, Any]) -> Fate:
     sending = one_more(webhook.events, now_ms=int(time.time() * 1000), practices=told["practices"])
     post = _Noticed(lambda sending: newest.post_to(webhook, sending)).post
     (fate,) = Sender([sending], post=post, back_off_s=told["back_off_s"]).run()
-    click.echo(
+    return fate
+
+
+def _said(webhook: Registration, fate: Fate) -> str:
+    sending, became = fate.sending, fate.outcome if fate.fits else fate.trouble
+    return (
         f"approved: {webhook.name}, {webhook.url}: one more event was sent to it, {sending.type} of {sending.about}: "
-        f"{fate.outcome if fate.fits else fate.trouble}",
-        err=True,
+        f"{became}"
     )
-    return fate.fits
 
 
 def _types(story: Story) -> set[str]:
