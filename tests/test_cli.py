@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
-from serving import RECORDER, Serving, install_plugin, sample, served, until
+from serving import RECORDER, SECRET, Serving, install_plugin, sample, served, until
 
 from glycanbridge.cli import COMMANDS, main
 from glycanbridge.cli.options import Moment
@@ -356,10 +356,17 @@ def test_send_posts_a_signed_sample_and_says_what_came_back(serving):
     with served(serving):
         sent = [serving.run("send", each, "--to", serving.url) for each in ("kit-received", "report-ready")]
         bad = serving.run("send", "report-ready", "--to", serving.url, "--bad-signature")
+        (serving.folder / "old").write_text("a secret that was taken out\n")
+        old = serving.run("send", "report-ready", "--to", serving.url, "--secret-file", "old")
+        (serving.folder / "old").write_text(f"{SECRET}\n")
+        again = serving.run("send", "report-ready", "--to", serving.url, "--secret-file", "old")
+        no = serving.run("send", "report-ready", "--to", serving.url, "--secret-file", "nowhere")
         elsewhere = serving.run("send", "report-ready", "--to", serving.url + "/x")
-        until(lambda: len((serving.folder / "taken.txt").read_text().splitlines()) == 2)
+        until(lambda: len((serving.folder / "taken.txt").read_text().splitlines()) == 3)
 
-    assert [done.returncode for done in sent] == [0, 0]
+    assert [done.returncode for done in (*sent, again)] == [0, 0, 0]
+    assert (old.returncode, old.stdout[:3]) == (1, "401")
+    assert (no.returncode, "--secret-file nowhere: No such file" in no.stderr) == (2, True)
     assert all(done.stdout.startswith('200 {"status":"accepted"') for done in sent)
     assert (bad.returncode, bad.stdout[:3]) == (1, "401")
     assert "restart the bridge if the file was changed" in bad.stderr

@@ -18,6 +18,7 @@ from glycanbridge.cli.simulating import NewestWebhook
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.glycanage.api import Api
 from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.signature import verify
 from glycanbridge.simulator.api import EMAIL, TOKEN, SimulatedApi
 from glycanbridge.simulator.story import story
 from glycanbridge.testing import Answer, HttpPeer
@@ -209,6 +210,45 @@ def test_the_newest_webhook_that_is_approved_gets_the_events():
 
     assert none.error == "no webhook is registered and approved"
     assert signed == [sending.signed_with(secrets[1]), sending.signed_with(secrets[0])]
+
+
+def test_a_webhook_that_is_approved_when_the_story_is_told_gets_one_more_event(server):
+    """A rotation waits for an event that the new secret signed, and this GlycanAge has nothing else to tell."""
+    secrets = [f"number {each} of several secrets, long enough" for each in range(4)]
+    command = [*server.program, "simulate", "--api", "0", "--approve-after", "0", "--back-off", "0", "--clean"]
+    with HttpPeer(Answer(200, '{"status": "accepted"}')) as peer:
+        process = subprocess.Popen(
+            command, env=server.environ, cwd=server.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        line = process.stderr.readline()
+        client = Api(GlycanAgeSettings(base_url=line.split()[0], email=EMAIL, token=TOKEN))
+
+        def register(number, *events):
+            wanted = {"name": str(number), "description": "a rehearsal", "url": peer.url, "secret": secrets[number]}
+            client.call("POST", "/webhooks", wanted | {"events": events})
+
+        register(0, "report-ready")
+        assert any("the story is told" in line for line in process.stderr)
+        told, lines = len(peer.requests), []
+        for number, events in enumerate([["report-ready", "kit-received"], ["order-status-changed"]], 1):
+            register(number, *events)
+            lines.append(process.stderr.readline())
+        peer.answer(Answer(401))
+        register(3, "report-ready")
+        lines += [process.stderr.readline() for _ in range(2)]
+        client.close()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        later = peer.requests[told:]
+
+    assert (process.returncode, said) == (1, "stopped\n")  # one of them was not taken
+    types = ["kit-received", "order-status-changed", "report-ready", "report-ready"]
+    assert [json.loads(each.body)["type"] for each in later] == types
+    assert [verify(each.body, each.headers["X-GlycanAge-Signature"], secrets) for each in later] == [1, 2, 3, 3]
+    assert lines[0].startswith(f"approved: 1, {peer.url}: one more event was sent to it, kit-received of KIT")
+    assert lines[1].endswith(": accepted\n")
+    assert "is this secret one of the receiver's?" in lines[2]
+    assert lines[3].endswith("expected accepted, came the last of 2 times: 401\n")
 
 
 def test_an_api_that_nobody_registers_at_has_sent_nothing(server):

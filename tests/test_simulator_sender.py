@@ -117,12 +117,12 @@ def test_what_is_sent_in_vain_does_not_hold_back_what_comes_after_it(hand):
     assert [each.sending for each in fates] == [second, first]
 
 
-def test_speed_divides_the_storys_time_and_the_waits(hand):
-    """At a day a second a week lasts seven; a wait of ten days is ten seconds."""
+def test_speed_divides_the_storys_time_and_not_the_waits(hand):
+    """At a day a second a week lasts seven; a bridge whose plug was pulled is started again in real seconds."""
     first, second = some(2)
     between_s = (second.at_ms - first.at_ms) / DAY_MS
     with HttpPeer(ACCEPTED, Answer(503), ACCEPTED) as peer:
-        sent(peer.url, [first, second], hand, speed=86_400, back_off_s=[864_000])
+        sent(peer.url, [first, second], hand, speed=86_400, back_off_s=[10])
 
     assert hand.waits == [pytest.approx(between_s, abs=1e-4), 10]
 

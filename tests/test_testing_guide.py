@@ -11,7 +11,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,7 @@ from snippets import Snippet, snippets
 
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.glycanage_settings import GlycanAgeSettings
-from glycanbridge.testing import SECRET, SmtpPeer
+from glycanbridge.testing import SECRET
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "testing.md"
@@ -38,26 +41,27 @@ NOT_TYPED = {
 }
 """How the blocks begin that the test below does not type, and why."""
 
-SIMULATES = ".venv/bin/glycanbridge simulate --api 8090 -c rehearsal/bridge.yaml\n"
+CATCHES = ".venv/bin/glycanbridge mailbox rehearsal/mails --port 8025\n"
 SERVES = ".venv/bin/glycanbridge serve -c rehearsal/bridge.yaml\n"
-LOOKS = re.compile(r"(\.venv/bin/glycanbridge [a-z-]+ list|cat)( .*)?")
-"""What only looks may be typed again: a delivery takes its time."""
+SIMULATES = ".venv/bin/glycanbridge simulate --api 8090 -c rehearsal/bridge.yaml\n"
+ROTATES = ".venv/bin/glycanbridge webhooks rotate"
+SIMULATED = ("GlycanAge's API on this machine", "A new secret")
+"""The headings under which the simulator serves; it is ended at the next one."""
+LOOKS = re.compile(rf"(\.venv/bin/glycanbridge [a-z-]+ list|{ROTATES}|cat|grep)( .*)?")
+"""What only looks may be typed again, as a delivery takes its time; and what is meant to be typed again and again."""
 
 
 class Terminal:
-    """The reader's terminal, one bash for the whole page, and the second one, where the bridge serves."""
+    """The reader's terminal, one bash for the whole page, and those of what serves: mail server, bridge, simulator."""
 
-    def __init__(self, folder: Path, mailbox: SmtpPeer) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.mailbox = mailbox
         self.bridge: subprocess.Popen[str] | None = None
-        self.said = ""
+        self.mailbox: subprocess.Popen[str] | None = None
         self.simulator: subprocess.Popen[bytes] | None = None
+        self.said = ""
         self._simulator_log = folder / "simulate.log"
-        with socket.socket() as free, socket.socket() as free_too:
-            for each in (free, free_too):
-                each.bind(("127.0.0.1", 0))
-            self.port, self.api_port = free.getsockname()[1], free_too.getsockname()[1]
+        self.ports = free_ports("8081", "8025", "8090")
         program = folder / ".venv" / "bin" / "glycanbridge"
         program.parent.mkdir(parents=True)
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m glycanbridge "$@"\n')
@@ -81,12 +85,38 @@ class Terminal:
         else:
             assert fits(), f"{snippet.place}: it said\n{self.said}"
 
+    def shown(self, text: str) -> str:
+        """What the page shows, with ports that are free."""
+        return re.sub("|".join(self.ports), lambda found: self.ports[found[0]], text)
+
     def write(self, snippet: Snippet) -> None:
-        """Write the file that a block is: the tests' mail server in the place of the clinic's, and fewer processes."""
-        plain_mail = f"host: 127.0.0.1\n      port: {self.mailbox.port}\n      security: plain"
-        text = snippet.text.replace("host: mail.clinic.example", plain_mail)
-        text = text.replace("    settings:\n", "    isolation: thread\n    settings:\n")
+        """Write the file that a block is, with fewer processes."""
+        text = snippet.text.replace("    settings:\n", "    isolation: thread\n    settings:\n")
         (self.folder / snippet.file).write_text(text, encoding="utf-8")
+
+    def catch_mails(self, command: str) -> None:
+        """Let the mail server run in its terminal."""
+        self.mailbox = subprocess.Popen(
+            command.split(),
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.mailbox.stdout.readline().startswith("listening on 127.0.0.1:")
+
+    def mails(self) -> list[EmailMessage]:
+        """What it has kept."""
+        files = sorted((self.folder / "rehearsal" / "mails").iterdir())
+        return [message_from_bytes(each.read_bytes(), policy=policy.default) for each in files]
+
+    def end_mailbox(self) -> str:
+        """Press Ctrl-C there; all that it said."""
+        self.mailbox.send_signal(signal.SIGINT)
+        said, _ = self.mailbox.communicate(timeout=30)
+        assert self.mailbox.returncode == 0, said
+        return said
 
     def serve(self, *, kill: bool) -> None:
         """Start the bridge in the second terminal; one that runs is ended before, with Ctrl-C or as hard as can be."""
@@ -97,15 +127,20 @@ class Terminal:
             )
         assert self.bridge.stdout.readline().startswith("listening on "), (self.folder / "serve.log").read_text()
 
-    def simulate(self) -> None:
-        """Let the simulator serve in the third terminal."""
+    def simulate(self, command: str) -> None:
+        """Let the simulator serve in its terminal, and approve sooner than a reader types."""
         with self._simulator_log.open("wb") as log:
-            command = SIMULATES.replace("8090", str(self.api_port)).split()
-            self.simulator = subprocess.Popen(command, cwd=self.folder, env=self.environ, stderr=log, stdout=log)
+            self.simulator = subprocess.Popen(
+                [*command.split(), "--approve-after", "0.3"],
+                cwd=self.folder,
+                env=self.environ,
+                stderr=log,
+                stdout=log,
+            )
         until(lambda: "is GlycanAge's API now" in self.simulator_said())
 
     def simulator_said(self) -> str:
-        """What is to be read in the third terminal."""
+        """What is to be read there."""
         return self._simulator_log.read_text(encoding="utf-8")
 
     def end_simulator(self) -> None:
@@ -124,10 +159,13 @@ class Terminal:
             self.bridge = None
 
     def close(self) -> None:
-        """End all three."""
-        if self.simulator is not None:
-            self.simulator.kill()
-            self.simulator.wait(30)
+        """End all four."""
+        for each in (self.simulator, self.mailbox):
+            if each is not None:
+                each.kill()
+                each.wait(30)
+        if self.mailbox is not None:
+            self.mailbox.stdout.close()
         if self.bridge is not None:
             self.stop(kill=True)
         self.bash.stdin.close()
@@ -140,6 +178,13 @@ class Terminal:
         said = iter(self.bash.stdout.readline, "<done>\n")
         whole = "".join(line for line in said if line or pytest.fail("bash has gone"))
         self.said = whole.replace(f"{self.folder}{os.sep}", "")
+
+
+def free_ports(*shown: str) -> dict[str, str]:
+    """For each port that the page shows one that nobody has at the moment."""
+    with ExitStack() as taken:
+        sockets = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in shown]
+        return {port: str(each.getsockname()[1]) for port, each in zip(shown, sockets, strict=True)}
 
 
 def is_said(shown: str, said: str) -> bool:
@@ -164,12 +209,11 @@ def terminal(tmp_path) -> Iterator[Terminal]:
     missing = [tool for tool in ("bash", "curl", "openssl") if shutil.which(tool) is None]
     if missing and "CI" not in os.environ:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    with SmtpPeer() as mailbox:
-        terminal = Terminal(tmp_path, mailbox)
-        try:
-            yield terminal
-        finally:
-            terminal.close()
+    terminal = Terminal(tmp_path)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
 
 
 def follow(terminal: Terminal, blocks: list[Snippet]) -> list[Snippet]:
@@ -194,43 +238,47 @@ def follow(terminal: Terminal, blocks: list[Snippet]) -> list[Snippet]:
 
 def enter(terminal: Terminal, each: Snippet, shown: str) -> None:
     """Type a block in the terminal that it is meant for, after what the lines before it say."""
-    if each.text == SERVES:
-        terminal.serve(kill=each.heading == "A stop in the middle")
-    elif each.text == SIMULATES:
-        terminal.simulate()
-    elif each.text == ".venv/bin/glycanbridge doctor\n":
-        examine(terminal, each)
-    elif each.text == ".venv/bin/glycanbridge reconcile --api\n":
-        until(lambda: "the story is told" in terminal.simulator_said())
-        terminal.type(each, shown)
+    serving = {terminal.shown(SERVES): "bridge", terminal.shown(CATCHES): "mails", terminal.shown(SIMULATES): "api"}
+    if each.heading not in SIMULATED:
         terminal.end_simulator()
-    else:
-        if each.text.startswith(("mv ", "unset ")):
-            terminal.stop()
-        terminal.type(each, shown)
+    match serving.get(each.text):
+        case "bridge":
+            terminal.serve(kill=each.heading == "A stop in the middle")
+        case "mails":
+            terminal.catch_mails(each.text)
+        case "api":
+            terminal.simulate(each.text)
+        case _:
+            prepare(terminal, each.text)
+            terminal.type(each, shown)
 
 
-def examine(terminal: Terminal, block: Snippet) -> None:
-    """`doctor` may find something to say about a rehearsal, but it must not fall over."""
-    terminal._run(block.text)
-    assert "problems: " in terminal.said
-    assert "Traceback" not in terminal.said
+def prepare(terminal: Terminal, commands: str) -> None:
+    """Wait or do what the page asks for before these are typed."""
+    if commands == ".venv/bin/glycanbridge reconcile --api\n":
+        until(lambda: "the story is told" in terminal.simulator_said())
+    elif commands == f"{ROTATES} --yes\n":
+        until(lambda: "one more event was sent to it, kit-received of " in terminal.simulator_said())
+        terminal.serve(kill=False)  # a bridge that stops notes what has signed; half a minute would do it, too
+    elif commands.startswith(("mv ", "unset ")):
+        terminal.stop()
 
 
 def test_every_block_works_as_it_stands(terminal):
     """From nothing to a bridge that has been through everything; each is told once, and one alarm is raised."""
-    port = f"127.0.0.1:{terminal.port}"
-    blocks = [replace(each, text=each.text.replace("127.0.0.1:8081", port)) for each in snippets(PAGE)]
-    api = f"127.0.0.1:{terminal.api_port}"
-    blocks = [replace(each, text=each.text.replace("127.0.0.1:8090", api)) for each in blocks]
+    *blocks, end = [replace(each, text=terminal.shown(each.text)) for each in snippets(PAGE)]
 
     left_out = follow(terminal, blocks)
+    mails = terminal.mails()
+    follow(terminal, [end])
 
     assert {start for start in NOT_TYPED if not any(each.text.startswith(start) for each in left_out)} == set()
-    told = [mail.recipients for mail in terminal.mailbox.mails]
-    assert told.count(("it@clinic.example",)) == 1
-    assert told.count(("reception@clinic.example",)) > 5
-    assert len({mail.key for mail in terminal.mailbox.mails}) == len(told)
+    told = [mail["To"] for mail in mails]
+    assert told.count("it@clinic.example") == 1
+    assert told.count("reception@clinic.example") > 5
+    assert len({(mail["Message-ID"], mail["To"]) for mail in mails}) == len(told)
+    assert len([mail for mail in mails if list(mail.iter_attachments())]) >= 8  # one kit's of ten is stuck
+    assert len(terminal.end_mailbox().splitlines()) == len(told) + 1
     assert not (terminal.folder / "rehearsal").exists()
     assert "Traceback" not in (terminal.folder / "serve.log").read_text()
 

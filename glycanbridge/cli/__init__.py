@@ -24,6 +24,7 @@ COMMANDS = {
     "serve": ("serve.command", "Receive GlycanAge's events and deliver them."),
     "send": ("send.command", "Post a signed sample event, as GlycanAge would."),
     "simulate": ("simulate.command", "Be a GlycanAge to rehearse against: weeks of events, its API, or a load."),
+    "mailbox": ("mailbox.command", "Be a mail server to rehearse against: keep each mail as a file, and send none on."),
     "webhooks": ("webhooks.command", "Register this bridge at GlycanAge; list, delete, change the secret."),
     "events": ("events.command", "Look at the events in the journal, and deliver past ones again."),
     "reconcile": ("reconcile.command", "Compare what GlycanAge has with the journal; make the events that never came."),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from glycanbridge.cli.options import config_option
-from glycanbridge.cli.own_receiver import own_url
+from glycanbridge.cli.own_receiver import own_url, secret_file_option, signing_secret
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.settings import read_settings
 from glycanbridge.signature import HEADER, sign
@@ -34,6 +34,7 @@ UNSIGNED = (
 @click.option("--to", metavar="URL", help="Where to post it; by default the address in bridge.yaml.")
 @click.option("--set", "changes", metavar="PATH=VALUE", multiple=True, help="Change a value: data.kitCode=KIT000001.")
 @click.option("--id", "event_id", help="Give the event an id of the sender's.")
+@secret_file_option
 @click.option("--bad-signature", is_flag=True, help="Sign it with a wrong secret.")
 def command(  # noqa: PLR0917 (click names them)
     event_type: str,
@@ -41,6 +42,7 @@ def command(  # noqa: PLR0917 (click names them)
     to: str | None,
     changes: tuple[str, ...],
     event_id: str | None,
+    secret_file: Path | None,
     bad_signature: bool,  # noqa: FBT001
 ) -> None:
     """Post a signed sample event of TYPE and print the answer; exit 0 only for a 200.
@@ -55,7 +57,7 @@ def command(  # noqa: PLR0917 (click names them)
     for change in changes:
         _change(event, change)
     body = json.dumps(event).encode()
-    secret = settings.receiver.secrets[0].get_secret_value()
+    secret = signing_secret(secret_file, settings.receiver)
     signature = sign(body, secret + "wrong" if bad_signature else secret)
     taken = _post(to or own_url(settings.receiver), body, signature)
     click.get_current_context().exit(0 if taken else 1)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from glycanbridge.cli.options import Moment, Number, config_option, json_option
-from glycanbridge.cli.own_receiver import own_url
+from glycanbridge.cli.own_receiver import own_url, secret_file_option, secret_in
 from glycanbridge.cli.simulating import serve_api, simulated
 from glycanbridge.cli.tables import show_row
 from glycanbridge.errors import SettingsError
@@ -76,13 +76,12 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = [
     click.option("--clean", is_flag=True, help="No repeats, nothing late, out of order, stuck, unknown or forged."),
     click.option("--speed", type=Number(0, min_open=True), help="So many times as fast as real time; "
                  "by default as fast as the bridge answers."),
-    click.option("--back-off", "back_off_s", type=_Waits(), default=BACK_OFF_S, help="Seconds before each retry "
-                 "(divided by --speed); by default 1,5,25."),
+    click.option("--back-off", "back_off_s", type=_Waits(), default=BACK_OFF_S, help="Real seconds before each "
+                 "retry, whatever --speed is; by default 1,5,25."),
     click.option("--to", metavar="URL", help="Where to post; by default the receiver in bridge.yaml."),
-    click.option("--secret-file", type=click.Path(path_type=Path), help="The file of the secret to sign with; "
-                 "by default the first of receiver.secrets."),
+    secret_file_option,
     click.option("--api", "listen", type=_Listen(), help="Serve GlycanAge's API on loopback, wait for a webhook to be "
-                 "registered there, and send the story to it."),
+                 "registered there, and send the story to it; one that is approved later gets one more event."),
     click.option("--email", default=EMAIL, show_default=True, help="With --api: the account's e-mail address."),
     click.option("--token", default=TOKEN, show_default=True, help="With --api: the account's token."),
     click.option("--approve-after", "approve_after_s", type=Number(0), default=3.0, show_default=True,
@@ -148,7 +147,7 @@ def _to_register(config: Path) -> str:
 def _target(told: Mapping[str, Any]) -> tuple[str, str]:
     """Where to post, and the secret to sign with; `bridge.yaml` is read for what is not told."""
     url, file = told["to"], told["secret_file"]
-    secret = None if file is None else _secret_in(file)
+    secret = None if file is None else secret_in(file)
     if url is None or secret is None:
         settings, _ = read_settings(told["config"])
         url = url or own_url(settings.receiver)
@@ -158,17 +157,6 @@ def _target(told: Mapping[str, Any]) -> tuple[str, str]:
     except ValueError as error:
         raise click.UsageError(f"--to {error}") from None
     return url, secret
-
-
-def _secret_in(file: Path) -> str:
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise click.UsageError(f"--secret-file {file}: {why}") from None
-    if not secret:
-        raise click.UsageError(f"--secret-file {file}: it is empty")
-    return secret
 
 
 def _load(told: Mapping[str, Any]) -> bool:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import click
 
+from glycanbridge.cli.stopping import sigterm_as_ctrl_c
 from glycanbridge.cli.tables import show_rows
 from glycanbridge.event_types import EVENT_TYPES
 from glycanbridge.simulator.api import SimulatedApi
 from glycanbridge.simulator.figures import COLUMNS, rows
+from glycanbridge.simulator.latecomers import one_more
 from glycanbridge.simulator.posting import Answer, Poster
+from glycanbridge.simulator.registrations import Registration
 from glycanbridge.simulator.sender import Fate, Sender
 from glycanbridge.simulator.story import Sending, Story
 
@@ -30,7 +32,7 @@ def simulated(story: Story, told: Mapping[str, Any], *, url: str, secret: str) -
     poster = Poster(url)
     click.echo(f"sending {len(story.sendings)} requests to {url}", err=True)
     try:
-        with _signals(), closing(poster):
+        with sigterm_as_ctrl_c(), closing(poster):
             return _tell(story, told, lambda sending: poster.post(sending.body, sending.signed_with(secret)))
     except KeyboardInterrupt:
         return False
@@ -39,12 +41,13 @@ def simulated(story: Story, told: Mapping[str, Any], *, url: str, secret: str) -
 def serve_api(story: Story, told: Mapping[str, Any], *, receiver_url: str) -> bool:
     """Serve GlycanAge's API, send the story to the first webhook that is registered there, and serve on until Ctrl-C.
 
-    `receiver_url` is what people are told to register. Raises `ListenError`.
+    A webhook that is approved after the story gets one more event. `receiver_url` is what people are told to register.
+    Raises `ListenError`.
     """
     host, port = told["listen"]
     account = {name: told[name] for name in ("email", "token", "approve_after_s")}
     fine, began = False, False
-    with _signals(), SimulatedApi(host=host, port=port, **account) as api:
+    with sigterm_as_ctrl_c(), SimulatedApi(host=host, port=port, **account) as api:
         try:
             _explain(api, receiver_url)
             while not api.approved:
@@ -52,10 +55,15 @@ def serve_api(story: Story, told: Mapping[str, Any], *, receiver_url: str) -> bo
             webhook, began = api.approved[-1], True
             click.echo(f"approved: {webhook.name}, {webhook.url}", err=True)
             wanted = story.only({each for each in _types(story) if each in webhook.events or each not in EVENT_TYPES})
-            fine = _tell(wanted, told, NewestWebhook(api).post)
+            newest = NewestWebhook(api)
+            fine = _tell(wanted, told, newest.post)
             click.echo(f"the story is told; {api.base_url} serves on until Ctrl-C", err=True)
             while True:
-                time.sleep(3600)
+                for each in newest.latecomers():
+                    fate = _send_one_more(newest, each, told)
+                    fine = fine and fate.fits  # before it is said: Ctrl-C may come right after
+                    click.echo(_said(each, fate), err=True)
+                time.sleep(LOOKED_EVERY_S)
         except KeyboardInterrupt:
             click.echo("stopped" if began else "stopped: no webhook was registered, so nothing was sent", err=True)
     return fine
@@ -67,18 +75,27 @@ class NewestWebhook:
     def __init__(self, api: SimulatedApi) -> None:
         self._api = api
         self._posters: dict[str, Poster] = {}
+        self._known = {each.id for each in api.approved}
 
     def post(self, sending: Sending) -> Answer:
         """Make the report available and send its event."""
+        approved = self._api.approved
+        return self.post_to(approved[-1] if approved else None, sending)
+
+    def latecomers(self) -> list[Registration]:
+        """The webhooks that are approved by now, were not at the beginning, and have got nothing."""
+        return [each for each in self._api.approved if each.id not in self._known]
+
+    def post_to(self, webhook: Registration | None, sending: Sending) -> Answer:
+        """The same, to one webhook."""
         if sending.type == "report-ready" and sending.expected == "accepted":
             self._api.add_report(sending.data)
-        approved = self._api.approved
-        if not approved:
+        if webhook is None:
             return Answer(None, error="no webhook is registered and approved")
-        url, secret = approved[-1].url, approved[-1].secret
-        if url not in self._posters:
-            self._posters[url] = Poster(url)
-        return self._posters[url].post(sending.body, sending.signed_with(secret))
+        self._known.add(webhook.id)
+        if webhook.url not in self._posters:
+            self._posters[webhook.url] = Poster(webhook.url)
+        return self._posters[webhook.url].post(sending.body, sending.signed_with(webhook.secret))
 
 
 class _Noticed:
@@ -101,6 +118,21 @@ class _Noticed:
         if line not in self._told:
             self._told.add(line)
             click.echo(line, err=True)
+
+
+def _send_one_more(newest: NewestWebhook, webhook: Registration, told: Mapping[str, Any]) -> Fate:
+    sending = one_more(webhook.events, now_ms=int(time.time() * 1000), practices=told["practices"])
+    post = _Noticed(lambda sending: newest.post_to(webhook, sending)).post
+    (fate,) = Sender([sending], post=post, back_off_s=told["back_off_s"]).run()
+    return fate
+
+
+def _said(webhook: Registration, fate: Fate) -> str:
+    sending, became = fate.sending, fate.outcome if fate.fits else fate.trouble
+    return (
+        f"approved: {webhook.name}, {webhook.url}: one more event was sent to it, {sending.type} of {sending.about}: "
+        f"{became}"
+    )
 
 
 def _types(story: Story) -> set[str]:
@@ -147,14 +179,3 @@ def _show(fates: list[Fate], told: Mapping[str, Any]) -> None:
     known = sum(not fate.fits and fate.outcome == "duplicate" for fate in fates)
     if known:
         click.echo(f"{known} were known already: another --seed or --begin makes other events", err=True)
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C while the block runs."""
-    before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

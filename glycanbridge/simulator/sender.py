@@ -76,9 +76,9 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """`speed`: so many times as fast as real time, the waits before retries too.
+        """`speed`: so many times as fast as real time; without it each is sent when the one before it is answered.
 
-        Without it each is sent as soon as the one before it is answered, and the waits are real seconds.
+        The waits before retries are real seconds all the same: a bridge that is started again takes its time.
         """
         self._firsts = deque(sorted(sendings, key=lambda each: each.at_ms))
         self._begin_ms = self._firsts[0].at_ms if self._firsts else 0
@@ -86,7 +86,7 @@ class Sender:
         self._order = itertools.count()
         self._post, self._clock, self._sleep = post, clock, sleep
         self._speed = speed
-        self._back_off_s = [each / (speed or 1.0) for each in back_off_s]
+        self._back_off_s = back_off_s
         self._expectations = Expectations()
 
     @property

@@ -115,6 +115,10 @@ class SmtpPeer(Peer):
         """Answer again as it was told when it was made."""
         self.answer()
 
+    def reply_to(self, mail: Mail) -> SmtpAnswer:
+        """What is said to a whole mail: as the step `end` has it. A 250 keeps it."""
+        return self._scripts["end"].next(mail.content.decode("latin-1"))
+
     def talk(self, connection: socket.socket, number: int) -> None:  # noqa: ARG002
         """One client, from the greeting to its QUIT."""
         self._say(connection, "connect", "")
@@ -148,7 +152,7 @@ class SmtpPeer(Peer):
         if isinstance(reply := self._scripts["content"].next(""), Fault):
             self.misbehave(connection, reply, half=b"")
         mail = Mail(sender=sender, recipients=tuple(to), content=_content(lines))
-        reply = self._scripts["end"].next(mail.content.decode("latin-1"))
+        reply = self.reply_to(mail)
         if isinstance(reply, str) and reply.startswith("250"):
             self.mails.append(mail)
         self._reply(connection, reply)
