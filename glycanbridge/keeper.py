@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from glycanbridge.dead_letters import DeadLetter, DeadLetters
 from glycanbridge.delivery import State
@@ -45,6 +46,7 @@ class Keeper:
         self._destinations = destinations
         self._dead_letters = dead_letters
         self._reports = reports
+        self._tidying: threading.Thread | None = None
         self._notes = notes
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -98,10 +100,17 @@ class Keeper:
                 self._whatever_happens(self.write_owed_letters)
                 letters_at = time.monotonic() + LETTERS_EVERY_S
             if self._reports is not None and time.monotonic() >= tidy_at:
-                self._whatever_happens(self._reports.tidy)
+                self._tidy(self._reports)
                 tidy_at = time.monotonic() + TIDY_EVERY_S
             self._stopping.wait(nap_s)
         self._whatever_happens(self.note_secrets)  # an event may come once a week
+
+    def _tidy(self, reports: Reports | NoReports) -> None:
+        """Beside all else: reports may lie on a network disk that hangs, and leases must be renewed all the same."""
+        if self._tidying is None or not self._tidying.is_alive():
+            work = partial(self._whatever_happens, reports.tidy)
+            self._tidying = threading.Thread(target=work, name="tidy", daemon=True)
+            self._tidying.start()
 
     def _whatever_happens(self, work: Callable[[], None]) -> None:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from serving import RECORDER, SECRET, Serving, install_plugin, sample, served, until
 
 from glycanbridge.cli import COMMANDS, main
@@ -645,3 +646,21 @@ def test_a_file_that_is_no_mapping_is_told_to_whoever_looks(serving):
 
     assert (wrong.returncode, "not YAML" in wrong.stderr) == (78, True)
     assert (missing.returncode, "no such file" in missing.stderr) == (78, True)
+
+
+@pytest.mark.parametrize("command", ["events list", "deliveries list", "db check", "destinations"])
+def test_who_may_not_look_at_the_journal_is_told_so(serving, monkeypatch, command):
+    """Another user than the bridge's: the tests run as root, who may look everywhere."""
+    serving.configure(TAKE)
+    stat = Path.stat
+
+    def forbidden(path, **more):
+        if path.name == "journal.db":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    done = CliRunner().invoke(main, [*command.split(), "-c", str(serving.config)])
+
+    assert done.exit_code == 1
+    assert "var/journal.db: you may not look there; run this as the bridge's user" in done.output

@@ -243,6 +243,20 @@ def test_a_failure_is_told_to_all_who_ask_within_a_moment(desk, peer):
     assert desk.file() == sample_report()
 
 
+def test_while_glycanage_is_away_nobody_waits_for_it_again_and_again(tmp_path, peer):
+    """Each report would cost its whole time otherwise, and so would those of a day behind one another."""
+    desk = Desk(tmp_path, peer, timeout_s=0.2)
+    peer.answer(Fault.HANG)
+    for number in range(3):
+        with pytest.raises(NotYetError, match="no whole answer"):
+            desk.file(reportId=f"report_{number}")
+    assert peer.connections == 2
+
+    desk.steady_s += REMEMBERED_S
+    peer.answer(PDF)
+    assert desk.file(reportId="report_2") == sample_report()
+
+
 def test_who_waits_asks_ever_more_rarely_and_then_gives_up(desk, peer):
     """By how long the event has been there; GlycanAge's own word counts if it is longer."""
     peer.answer(Answer(404))

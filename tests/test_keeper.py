@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from conftest import Taker, make_destination, make_lane
 from serving import SECRET, sample, until
@@ -11,6 +13,7 @@ from glycanbridge import PermanentError
 from glycanbridge.destinations import Destinations
 from glycanbridge.errors import DeadLetterError, JournalUnavailable
 from glycanbridge.glycanage.notes import SIGNED, SecretNotes, about_secret, takes
+from glycanbridge.glycanage.reports import NoReports
 from glycanbridge.keeper import Keeper
 from glycanbridge.signature import Secrets, sign
 
@@ -166,3 +169,26 @@ def test_it_renews_what_lanes_hold_and_goes_on_whatever_happens(journal, keeper,
 
     assert "looked after later" in caplog.text
     assert "the keeper failed and goes on" in caplog.text
+
+
+def test_a_disk_that_hangs_keeps_no_lease_from_being_renewed(journal, dead_letters):
+    """Old reports are looked after beside all else: theirs may be a network's."""
+
+    class Hanging(NoReports):
+        def tidy(self) -> None:
+            looked.set()
+            over.wait()
+
+    looked, over = threading.Event(), threading.Event()
+    destinations = Destinations([make_destination("a", Taker(), timeout_s=0.1)])
+    keeper = Keeper(journal=journal, destinations=destinations, dead_letters=dead_letters, reports=Hanging())
+    renewed = threading.Semaphore(0)
+    renew = journal.renew
+    journal.renew = lambda: (renew(), renewed.release())
+    keeper.start()
+    try:
+        assert looked.wait(20)
+        assert all(renewed.acquire(timeout=20) for _ in range(3))
+    finally:
+        over.set()
+        keeper.stop()

@@ -35,6 +35,8 @@ TRIES = 2
 REMEMBERED_S = 20.0
 """For so long a failure is told again without asking: four destinations are one question."""
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 30.0, 3600.0
+_ANY = ""
+"""In place of a file's name: nobody answered, nor would for another file, and each would wait its whole time."""
 _LOCKS = 32
 """Two reports share one now and then, and then one waits for the other."""
 _OURS = re.compile(r"[0-9a-f]{64}\.pdf(\.[0-9a-f]{8})?")
@@ -111,20 +113,25 @@ class Reports:
         return content if _trouble_with(content) is None else None
 
     def _fetched(self, url: str, file: Path, delivery: Delivery) -> bytes:
-        failed_s, error = self._failed.get(file.name, (float("-inf"), None))
-        if error is not None and self._seconds() - failed_s < REMEMBERED_S:
-            raise error
+        self._raise_again(file.name)
         try:
             content = with_tries(lambda: self._ask(url), tries=TRIES, sleep=self._sleep)
         except GlycanAgeError as error:
             now_s = self._seconds()
             with self._lock:  # other reports fail at the same time
                 recent = {name: told for name, told in self._failed.items() if now_s - told[0] < REMEMBERED_S}
-                self._failed = recent | {file.name: (now_s, error)}
+                away = error.temporary and error.status is None
+                self._failed = recent | {_ANY if away else file.name: (now_s, error)}
             raise
         log.info("fetched a report of %d bytes", len(content), extra={"event": delivery.event_id})
         self._keep(content, file)
         return content
+
+    def _raise_again(self, name: str) -> None:
+        """Raise what was raised a moment ago for this file; or for any, if GlycanAge itself was away."""
+        for failed_s, error in (self._failed[each] for each in (name, _ANY) if each in self._failed):
+            if self._seconds() - failed_s < REMEMBERED_S:
+                raise error
 
     def _ask(self, url: str) -> bytes:
         with self._lock:

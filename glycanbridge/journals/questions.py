@@ -31,12 +31,21 @@ _EVENTS = f"SELECT {EVENT} FROM events e"  # noqa: S608 (no values in it)
 _DELIVERIES = f"SELECT {DELIVERY} FROM events e CROSS JOIN deliveries d ON d.event = e.id"  # noqa: S608
 
 
+def see_that_it_is_there(path: Path) -> None:
+    """Raises `JournalMissing` if there is no such file, `JournalUnavailable` if whoever asks may not even look."""
+    try:
+        path.stat()
+    except PermissionError:
+        raise JournalUnavailable(f"{path}: you may not look there; run this as the bridge's user") from None
+    except OSError:
+        raise JournalMissing(f"{path}: there is no journal yet; `glycanbridge serve` makes one") from None
+
+
 class SqliteQuestions:
     """Answers `journal.Questions` from one file. Safe to use from many threads."""
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise JournalMissing(f"{path}: there is no journal yet; `glycanbridge serve` makes one")
+        see_that_it_is_there(path)
         self.path = path
         self._lock = Lock()
         with told(path):

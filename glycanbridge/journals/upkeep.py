@@ -14,10 +14,10 @@ import apsw
 
 from glycanbridge.delivery import wall_clock
 from glycanbridge.disk import sync
-from glycanbridge.errors import JournalError, JournalMissing, JournalUnavailable, JournalUnusable
+from glycanbridge.errors import JournalError, JournalUnavailable, JournalUnusable
 from glycanbridge.identity import is_whole
 from glycanbridge.journals.database import Database, is_served, migrate
-from glycanbridge.journals.questions import BUSY_MS, check_version, told
+from glycanbridge.journals.questions import BUSY_MS, check_version, see_that_it_is_there, told
 
 MOST_PROBLEMS = 100
 
@@ -27,8 +27,7 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         """Raises `JournalMissing` if there is none."""
-        if not path.exists():
-            raise JournalMissing(f"{path}: there is no journal yet; `glycanbridge serve` makes one")
+        see_that_it_is_there(path)
         self.path = path
         with told(path):
             self._reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
