@@ -96,14 +96,21 @@ class GlycanAgeError(GlycanBridgeError):
     """GlycanAge's API did not do what it was asked; the text says why and what to do, in one line.
 
     `status` is the HTTP status, `None` if there was no answer that could be read. `temporary`: asking again later may
-    help. `retry_after_s` is what GlycanAge asked for, if it did.
+    help. `late`: the time was over before there was an answer. `retry_after_s` is what GlycanAge asked for, if it did.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, temporary: bool = False, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        temporary: bool = False,
+        late: bool = False,
+        retry_after_s: float | None = None,
     ) -> None:
         self.status = status
         self.temporary = temporary
+        self.late = late
         self.retry_after_s = retry_after_s
         super().__init__(message)
 

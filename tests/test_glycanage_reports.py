@@ -257,6 +257,17 @@ def test_while_glycanage_is_away_nobody_waits_for_it_again_and_again(tmp_path, p
     assert desk.file(reportId="report_2") == sample_report()
 
 
+def test_a_refused_connection_costs_no_time_and_is_tried_for_each(tmp_path, peer):
+    """GlycanAge is back a moment later, and a mail that goes at once has its report with it."""
+    desk = Desk(tmp_path, peer)
+    peer.answer(Fault.RESET)
+    with pytest.raises(NotYetError):
+        desk.file(reportId="report_1")
+    peer.answer(PDF)
+
+    assert desk.file(reportId="report_2") == sample_report()
+
+
 def test_who_waits_asks_ever_more_rarely_and_then_gives_up(desk, peer):
     """By how long the event has been there; GlycanAge's own word counts if it is longer."""
     peer.answer(Answer(404))

@@ -89,7 +89,7 @@ def unreachable(error: Exception, *, to: str, timeout_s: float, late: bool) -> G
         why = f"it speaks no TLS that can be trusted ({cause.reason})"
     else:
         why = getattr(cause, "strerror", None) or f"it broke off before it had answered ({type(error).__name__})"
-    return GlycanAgeError(f"{to}: {why}", temporary=temporary)
+    return GlycanAgeError(f"{to}: {why}", temporary=temporary, late=late)
 
 
 def _by_hundred(status: int) -> str:

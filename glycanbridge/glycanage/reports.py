@@ -36,7 +36,7 @@ REMEMBERED_S = 20.0
 """For so long a failure is told again without asking: four destinations are one question."""
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 30.0, 3600.0
 _ANY = ""
-"""In place of a file's name: nobody answered, nor would for another file, and each would wait its whole time."""
+"""In place of a file's name: nobody answered in time, nor would for another file, and each would wait as long."""
 _LOCKS = 32
 """Two reports share one now and then, and then one waits for the other."""
 _OURS = re.compile(r"[0-9a-f]{64}\.pdf(\.[0-9a-f]{8})?")
@@ -120,15 +120,14 @@ class Reports:
             now_s = self._seconds()
             with self._lock:  # other reports fail at the same time
                 recent = {name: told for name, told in self._failed.items() if now_s - told[0] < REMEMBERED_S}
-                away = error.temporary and error.status is None
-                self._failed = recent | {_ANY if away else file.name: (now_s, error)}
+                self._failed = recent | {_ANY if error.late else file.name: (now_s, error)}
             raise
         log.info("fetched a report of %d bytes", len(content), extra={"event": delivery.event_id})
         self._keep(content, file)
         return content
 
     def _raise_again(self, name: str) -> None:
-        """Raise what was raised a moment ago for this file; or for any, if GlycanAge itself was away."""
+        """Raise what was raised a moment ago for this file; or for any, if GlycanAge did not answer in time."""
         for failed_s, error in (self._failed[each] for each in (name, _ANY) if each in self._failed):
             if self._seconds() - failed_s < REMEMBERED_S:
                 raise error
