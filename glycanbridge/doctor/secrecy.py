@@ -17,7 +17,7 @@ from glycanbridge.journals import open_questions
 from glycanbridge.settings import PUBLISHED_SECRETS, VENDORS_SECRET_LENGTH, secrets_in
 from glycanbridge.signature import fingerprint
 
-_NEW = "make a new one (`openssl rand -hex 32`), register it with `glycanbridge webhooks rotate`"
+_NEW = "`glycanbridge webhooks rotate` makes a new one and registers it, step by step"
 _HANDED_IN = Path("/run/secrets")
 """Containers find their secrets there, with modes that nobody inside can change."""
 

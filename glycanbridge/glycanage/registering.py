@@ -10,12 +10,11 @@ from glycanbridge.bridge_yaml import BridgeYaml, Loc
 from glycanbridge.errors import SettingsError
 from glycanbridge.glycanage.registrations import named
 from glycanbridge.glycanage.webhooks import Wanted
-from glycanbridge.glycanage_settings import GlycanAgeSettings
+from glycanbridge.glycanage_settings import LOOPBACK, GlycanAgeSettings
 from glycanbridge.settings import PUBLISHED_SECRETS, VENDORS_SECRET_LENGTH, Settings
 from glycanbridge.signature import fingerprint
 
 DESCRIPTION = "Hands GlycanAge's events to the clinic's own systems (GlycanBridge)"
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _EXAMPLE = "public_url: https://HOST/webhooks/glycanage"
 
@@ -55,7 +54,7 @@ def trouble_of(url: str) -> str:
 
 def is_rehearsal(url: str) -> bool:
     """Whether it leads to this machine, where GlycanAge itself can never come."""
-    return urlsplit(url).hostname in _LOOPBACK
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def doubts(url: str, settings: Settings) -> list[str]:

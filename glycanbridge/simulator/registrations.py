@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from glycanbridge.event_types import EVENT_TYPES
+from glycanbridge.glycanage_settings import LOOPBACK
 
 SHORTEST_SECRET = 32
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class Refused(Exception):
@@ -123,4 +123,4 @@ def _can_be_posted_to(url: str) -> bool:
         return False
     if port == 0 or not parts.hostname:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
